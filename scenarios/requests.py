@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +19,10 @@ LEAST_BLOCK, LARGEST_BLOCK = 64, 4096
 NS_PER_S = 1_000_000_000
 
 
-@dataclass(frozen=True)
-class RequestBlock:
+class RequestBlock(NamedTuple):
     """Consecutive requests of one query.
 
-    Args:
+    Attributes:
         arrival_ns: time at which each request is generated, in int64 nanoseconds, strictly
             increasing, shape (n,).
         size: ratio of each request's size to the mean, shape (n,).
@@ -60,36 +60,68 @@ def request_blocks(
         return partial(variability.draw, of(purpose))
 
     dataset = application.datasets[query.dataset]
-    gaps = drawn(application.interarrival, "interarrival")
-    sizes = drawn(dataset.request_size, "size")
-    lengths = drawn(dataset.output_length, "length")
     factors = [service_factors(operator, service_cv, drawn) for operator in application.operators]
     # The first gap starts at a random phase, so that periodic sources are not in step.
     mean_gap_ns = NS_PER_S / query.requests_per_s
-    last_ns = round(query.arrival_s * NS_PER_S) - round(of("phase").random() * mean_gap_ns)
     born_ns = round(query.arrival_s * NS_PER_S)
-    count = round(min(max(LEAST_BLOCK, query.requests_per_s * BLOCK_S), LARGEST_BLOCK))
-    normalised = application.latency_per == "output_length"
+    return _RequestBlocks(
+        drawn(application.interarrival, "interarrival"),
+        drawn(dataset.request_size, "size"),
+        drawn(dataset.output_length, "length"),
+        application.latency_per == "output_length",
+        None if all(each is ones for each in factors) else factors,
+        len(factors),
+        mean_gap_ns,
+        born_ns - round(of("phase").random() * mean_gap_ns),
+        born_ns,
+        round(min(max(LEAST_BLOCK, query.requests_per_s * BLOCK_S), LARGEST_BLOCK)),
+    )
 
-    def block() -> RequestBlock:
-        nonlocal last_ns
-        gap_ns = gaps(count) * mean_gap_ns
-        np.maximum(np.rint(gap_ns, out=gap_ns), 1, out=gap_ns)
-        arrival_ns = gap_ns.astype(np.int64).cumsum()
-        arrival_ns += last_ns
-        last_ns = int(arrival_ns[-1])
-        living = slice(0 if arrival_ns[0] >= born_ns else arrival_ns.searchsorted(born_ns), None)
-        length = lengths(count)
-        return RequestBlock(
-            arrival_ns[living],
-            sizes(count)[living],
-            length[living],
-            (length if normalised else ones(count))[living],
-            _columns(each(count) for each in factors)[living],
+
+Draw = Callable[[int], NDArray[np.float64]]
+
+
+@dataclass(slots=True, eq=False)
+class _RequestBlocks(Iterator[RequestBlock]):
+    """The blocks of one query; there may be many queries, so this is small."""
+
+    gaps: Draw  # relative to their mean
+    sizes: Draw
+    lengths: Draw
+    normalised: bool  # whether latency is stated per output length
+    factors: list[Draw] | None  # of each operator's service time; None if all are 1
+    operators: int
+    mean_gap_ns: float
+    last_ns: int  # time of the last request drawn
+    born_ns: int  # time of the query's arrival
+    count: int  # number of requests in a block
+
+    def __next__(self) -> RequestBlock:
+        count = self.count
+        if self.gaps is ones:  # by arithmetic, which is fast for many queries
+            gap_ns = max(1, round(self.mean_gap_ns))
+            first_ns = self.last_ns + gap_ns
+            arrival_ns = np.arange(first_ns, first_ns + count * gap_ns, gap_ns)
+        else:
+            gaps_ns = self.gaps(count) * self.mean_gap_ns
+            np.maximum(np.rint(gaps_ns, out=gaps_ns), 1, out=gaps_ns)
+            arrival_ns = gaps_ns.astype(np.int64).cumsum()
+            arrival_ns += self.last_ns
+        self.last_ns = int(arrival_ns[-1])
+        length = self.lengths(count)
+        block = RequestBlock(
+            arrival_ns,
+            self.sizes(count),
+            length,
+            length if self.normalised else ones(count),
+            repeated((1.0,) * self.operators, count)
+            if self.factors is None
+            else _columns(each(count) for each in self.factors),
         )
-
-    while True:
-        yield block()  # without a name, so that used blocks are freed
+        if arrival_ns[0] >= self.born_ns:
+            return block
+        begun = int(arrival_ns.searchsorted(self.born_ns))
+        return RequestBlock(arrival_ns[begun:], *(each[begun:] for each in block[1:]))
 
 
 def service_factors(

@@ -78,8 +78,11 @@ TRIAL_WIDTH = LINE
 # Columns of chunks
 OLDER_CHUNK = 0
 FIRST = 1
-CHUNK_WIDTH = 8 * LINE
+CHUNK_WIDTH = 4 * LINE
 PER_CHUNK = CHUNK_WIDTH - FIRST
+
+MANY = 4096
+"""Number of accounts from which their counts are prefetched; fewer are in the processor's cache."""
 
 # Places in heads
 FREE_CELL = 0
@@ -186,15 +189,27 @@ def count_births(counts: Counts, rows: Ints, born: Ints, done: int, window_ns: i
     is in the newest window.
     """
     accounts, trials, cells, heads = counts.accounts, counts.trials, counts.cells, counts.heads
+    account_of, trial_of = counts.account_of, counts.trial_of
     longest = cells.view(np.float64)
     values = rows.view(np.float64)
     last = len(born) - 1
     for number in range(done, len(born)):
-        ahead = index(born[index(min(number + AHEAD, last))])
+        ahead = index(born[index(min(number + 3 * AHEAD, last))])
         prefetch(rows, ahead, col.QUERY)
         prefetch(rows, ahead, col.ALLOWANCE)
+        if len(accounts) > MANY:
+            ahead = index(born[index(min(number + 2 * AHEAD, last))])
+            account = row_of(account_of, rows[ahead, col.QUERY])
+            prefetch(accounts, account, NEWEST)
+            prefetch(accounts, account, REQUESTS)
+            if rows[ahead, col.DEPLOYMENT] >= 0:
+                prefetch(trials, row_of(trial_of, rows[ahead, col.DEPLOYMENT]), UNTIL_NS)
+            ahead = index(born[index(min(number + AHEAD, last))])
+            newest = index(accounts[row_of(account_of, rows[ahead, col.QUERY]), NEWEST])
+            prefetch(cells, newest, OLDER)
+            prefetch(cells, newest, LONGEST)
         row = index(born[index(number)])
-        account, birth_ns = row_of(counts.account_of, rows[row, col.QUERY]), rows[row, col.ARRIVAL]
+        account, birth_ns = row_of(account_of, rows[row, col.QUERY]), rows[row, col.ARRIVAL]
         cell = index(accounts[account, NEWEST])
         if cell == 0 or birth_ns - cells[cell, START_NS] >= window_ns:
             if not open_windows(accounts, cells, heads, account, birth_ns, window_ns):
@@ -208,7 +223,7 @@ def count_births(counts: Counts, rows: Ints, born: Ints, done: int, window_ns: i
             cells[cell, BORN] += 1
             longest[cell, LONGEST] = max(longest[cell, LONGEST], values[row, col.ALLOWANCE])
         if rows[row, col.DEPLOYMENT] >= 0:
-            trial = row_of(counts.trial_of, rows[row, col.DEPLOYMENT])
+            trial = row_of(trial_of, rows[row, col.DEPLOYMENT])
             trials[trial, TRIAL_BORN] += birth_ns < trials[trial, UNTIL_NS]
     return len(born)
 
@@ -222,6 +237,7 @@ def count_ends(  # noqa: PLR0912, PLR0915
     A request is counted in the window of its birth, in O(operators + open windows).
     """
     accounts, trials, cells, heads = counts.accounts, counts.trials, counts.cells, counts.heads
+    account_of, trial_of = counts.account_of, counts.trial_of
     steps_ns, steps, served = counts.steps_ns, counts.steps, counts.served
     chunks, spare = counts.chunks, counts.spare
     values = rows.view(np.float64)
@@ -229,11 +245,20 @@ def count_ends(  # noqa: PLR0912, PLR0915
     for number in range(done, len(ended)):
         if heads[FREE_CHUNKS] == 0:
             return number
-        ahead = index(ended[index(min(number + AHEAD, last))])
+        ahead = index(ended[index(min(number + 3 * AHEAD, last))])
         for line in range(1 + operators):
             prefetch(rows, ahead, index(LINE * line))
+        if len(accounts) > MANY:
+            ahead = index(ended[index(min(number + 2 * AHEAD, last))])
+            prefetch(accounts, row_of(account_of, rows[ahead, col.QUERY]), NEWEST)
+            if rows[ahead, col.DEPLOYMENT] >= 0:
+                prefetch(trials, row_of(trial_of, rows[ahead, col.DEPLOYMENT]), UNTIL_NS)
+            ahead = index(ended[index(min(number + AHEAD, last))])
+            newest = index(accounts[row_of(account_of, rows[ahead, col.QUERY]), NEWEST])
+            for line in range(0, cells.shape[1], LINE):
+                prefetch(cells, newest, index(line))
         row = index(ended[index(number)])
-        account, birth_ns = row_of(counts.account_of, rows[row, col.QUERY]), rows[row, col.ARRIVAL]
+        account, birth_ns = row_of(account_of, rows[row, col.QUERY]), rows[row, col.ARRIVAL]
         outcome, allowance = index(rows[row, col.OUTCOME]), values[row, col.ALLOWANCE]
         latency_ns = rows[row, col.ENDED] - birth_ns
         bound_ns = _bound_by_account(accounts[account, BOUND_NS], allowance)
@@ -244,7 +269,7 @@ def count_ends(  # noqa: PLR0912, PLR0915
         accounts[account, ENDS + outcome] += 1
         accuracy = 0  # accuracy of the deployment at the birth, in units of 2**-40
         if rows[row, col.DEPLOYMENT] >= 0:
-            trial = row_of(counts.trial_of, rows[row, col.DEPLOYMENT])
+            trial = row_of(trial_of, rows[row, col.DEPLOYMENT])
             if completed:
                 current = 0
                 for step in range(1, steps.shape[1]):

@@ -7,7 +7,7 @@ request moves.
 
 from scenarios.compiled import in_place, inlined
 from scenarios.numerics import Ints
-from sim._jit.hints import AHEAD, index, prefetch
+from sim._jit.hints import AHEAD, index, prefetch, prefetch_item
 from sim._jit.radix import MOST_BITS, radix_sort, value_range
 from sim.dataplane.base.durations import NEVER
 from sim.dataplane.base.request_rows import DEPLOYMENT, ENDED, NUMBER, OUTCOME, QUERY, VISIT
@@ -82,6 +82,17 @@ def fetch_next(t: PlaneTables, row_ids: Ints, i: int, n: int) -> None:
     if i + AHEAD // 2 < n:  # By now, the visit, which gives the operator's columns, is cached.
         row = index(row_ids[i + AHEAD // 2])
         prefetch(t.rows, row, index(t.visits[index(t.rows[row, VISIT])].column))
+
+
+@inlined
+def fetch_stops(t: PlaneTables, row: int) -> None:
+    """Prefetch a row's columns for its visit, which must be cached, and this and the next stop."""
+    visit = index(t.rows[row, VISIT])
+    prefetch(t.rows, row, index(t.visits[visit].column))
+    for at in range(visit, visit + 2):
+        if t.visits[at].stop == NONE:
+            break
+        prefetch_item(t.stops, index(t.visits[at].stop))
 
 
 @inlined

@@ -31,7 +31,7 @@ def arrange(times: Ints, stops: RecordArray, visits: RecordArray, spans: RecordA
     stops["place"][first] = np.arange(len(first))
     due_ns = np.empty(len(first), dtype=np.int64)
     _note_due(times, stops, first, due_ns)
-    return Order(first, order[~inline], due_ns)
+    return Order(first, order[~inline], due_ns, np.empty_like(due_ns))
 
 
 @compiled

@@ -361,6 +361,7 @@ class BlocksPlane:
                 **vars(pool),
                 rows_f=pool.rows.view(np.float64),
                 stops=self._stops.rows,
+                stop_lines=self._stops.rows.view(np.int64).reshape(len(self._stops.rows), -1),
                 visits=self._visits.array,
                 tokens=self._tokens.rows,
                 models=self._models.rows,

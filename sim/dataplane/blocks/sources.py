@@ -26,13 +26,14 @@ class SourceBook:
         self._row_of: dict[int, int] = {}  # by query
         self._first_segment: dict[int, int] = {}  # by row, like the next
         self._last_segment: dict[int, int] = {}
+        self._factor_columns: list[int] = []  # columns of rows that take factors
         self._births = np.empty((0, 0, 1), dtype=np.int64)
         self._columns: list[int] = []  # columns of rows in which factors other than 1 occur
         self._next_ns: Ints = np.empty(0, dtype=np.int64)
         self.active: Ints = np.empty(0, dtype=np.int64)
-        # Heaps of (time, query): last drawn births of sources that may have more; closing times.
-        self._drawn: list[tuple[int, int]] = []
-        self._closing: list[tuple[int, int]] = []
+        # Time of each source's last drawn birth; NEVER if it has no more.
+        self._drawn_ns: Ints = np.empty(0, dtype=np.int64)
+        self._closing: list[tuple[int, int]] = []  # heap of (closing time, query)
 
     def open(self, query: int, blocks: Iterator[RequestBlock]) -> None:
         """Open a source."""
@@ -41,14 +42,16 @@ class SourceBook:
         self._blocks[row] = blocks
         state = self._state.rows[row]
         self._state.rows[row] = 0
-        self._next_ns = grown(self._next_ns, row + 1)
+        self._next_ns, self._drawn_ns = (
+            grown(each, row + 1) for each in (self._next_ns, self._drawn_ns)
+        )
         self._next_ns[row] = NEVER
         state["query"], state["close_ns"] = query, NEVER
         segment = self._segments.take()
         self._segments.rows[segment] = (-1, tb.NONE, tb.NONE, tb.NONE)
         state["segment"] = self._first_segment[row] = self._last_segment[row] = segment
         self.active = np.insert(self.active, self._place(query), row)
-        self._draw(query, row)
+        self._draw(row)
 
     def _place(self, query: int) -> int:
         queries = self._state.rows["query"]
@@ -89,40 +92,47 @@ class SourceBook:
 
     def fill(self, until_ns: int) -> None:
         """Generate each source's births up to ``until_ns`` and, if there is one, its next birth."""
-        while self._drawn and self._drawn[0][0] < until_ns:
-            drawn_ns, query = heappop(self._drawn)
-            row = self._row_of.get(query)
-            if row is not None and drawn_ns < self._state.rows["close_ns"][row]:
-                self._draw(query, row)
+        used = self._state.count
+        while len(due := np.flatnonzero(self._drawn_ns[:used] < until_ns)):
+            for row in due.tolist():
+                if self._drawn_ns[row] < self._state.rows["close_ns"][row]:
+                    self._draw(row)
+                else:
+                    self._drawn_ns[row] = NEVER
 
-    def _draw(self, query: int, row: int) -> None:
+    def _draw(self, row: int) -> None:
         for block in self._blocks[row]:
-            self.operators = self.operators or block.variability.shape[1]
             if len(block.arrival_ns):
                 self._append(row, block)
-                heappush(self._drawn, (int(block.arrival_ns[-1]), query))
-                break
+                self._drawn_ns[row] = block.arrival_ns[-1]
+                return
+        self._drawn_ns[row] = NEVER
 
     def _append(self, row: int, block: RequestBlock) -> None:
         """Append a block of births to those of a source."""
+        if not self.operators:
+            self.operators = block.variability.shape[1]
+            varying = variability_columns(self.operators).tolist()
+            self._factor_columns = [SIZE, LENGTH, ALLOWANCE, *varying]
+        factors = {
+            column: values
+            for column, values in zip(
+                self._factor_columns,
+                (block.size, block.length, block.allowance, *block.variability.T),
+                strict=True,
+            )
+            if not _is_one(values)
+        }
+        self._columns += [column for column in factors if column not in self._columns]
         state, more = self._state.rows[row], len(block.arrival_ns)
-        done, count = int(state["position"]), int(state["count"])
+        done, count = state["position"].item(), state["count"].item()
         left = count - done
-        factors = {SIZE: block.size, LENGTH: block.length, ALLOWANCE: block.allowance}
-        factors |= zip(
-            variability_columns(self.operators).tolist(), block.variability.T, strict=True
-        )
-        self._columns += [
-            column
-            for column, values in factors.items()
-            if column not in self._columns and not _is_one(values)
-        ]
         self._make_room(left + more)
         births = self._births[row]
         births[:left] = births[done:count]
         births[left : left + more, 0] = block.arrival_ns
         for at, column in enumerate(self._columns, 1):
-            births.view(np.float64)[left : left + more, at] = factors[column]
+            births.view(np.float64)[left : left + more, at] = factors.get(column, 1.0)
         state["number"] += done
         state["position"], state["count"] = 0, left + more
         self._next_ns[row] = births[0, 0]
@@ -149,6 +159,7 @@ class SourceBook:
             while segment != tb.NONE:
                 self._segments.give_back(segment)
                 segment = int(self._segments.rows["next"][segment])
+            self._drawn_ns[row] = NEVER
             del self._blocks[row], self._first_segment[row], self._last_segment[row]
             self._state.give_back(row)
 

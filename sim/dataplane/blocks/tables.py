@@ -43,7 +43,9 @@ def _record(size: int, **fields: type) -> np.dtype[np.void]:
 
 INT, FLOAT = np.int64, np.float64
 
-# The fields that every passing request reads come first, in one cache line.
+# The fields that every passing request reads come first, in one cache line. Those that keep
+# requests
+# at an inline stop until the next block are in the next line.
 STOP = _record(
     256,
     inline=INT,  # its kind, if arrivals come in order from one place
@@ -58,7 +60,7 @@ STOP = _record(
     # busy time of the services begun so far, summed over servers; at a shared link, its counter
     busy_ns=INT,
     kind=INT,
-    slowdown=FLOAT,
+    place=INT,  # index of an inline stop in ``Order.inline``
     waiting_first=INT,  # the list of waiting requests, in order
     arriving_first=INT,  # the list of arrivals that have not been handled yet
     arriving_last=INT,
@@ -80,7 +82,7 @@ STOP = _record(
     factors_at=INT,  # the index in ``factors`` at which its batch factors begin
     averaged=INT,  # whether these factors multiply the time of a batch's average member
     model=INT,  # the language model that it serves
-    place=INT,  # index of an inline stop in ``Order.inline``
+    slowdown=FLOAT,
 )
 """A stop: a station, a link, a fork or join of one route, or the sink, where finished requests wait
 for the sync point. The steps of a fork are the visits at which its branches begin; the steps of a
@@ -185,6 +187,7 @@ class PlaneTables(NamedTuple):
     times: Ints
     chain: Ints  # the row that follows it in a list, by row
     stops: RecordArray  # stops
+    stop_lines: Ints  # the same memory, of shape (stops, 32)
     visits: RecordArray  # visits of all routes
     tokens: RecordArray  # tokens of visits to language models
     models: RecordArray  # language models at stations
@@ -212,6 +215,7 @@ class Order(NamedTuple):
     inline: Ints  # the inline stops; see ``sim.dataplane.blocks.order``
     others: Ints  # the stops that must wait for all arrivals before a sync point
     due_ns: Ints  # the time at which each inline stop continues; NEVER if it has no requests
+    due: Ints  # scratch space for as many indices
 
 
 class Sources(NamedTuple):
@@ -322,6 +326,11 @@ class RowPool:
         if len(self.branches):
             self._forget_branches(which)
         self._put_back(which)
+        if len(self.rows) > LEAST:
+            # Births of one query or of neighbours take neighbouring rows, lowest first, so that
+            # stops, which serve the same or neighbouring queries, find their rows close together.
+            free = self.free[: self.counts[FREE]]
+            free[:] = np.sort(free)[::-1]
         self.counts[SETTLED] = 0
         self.counts[BORN] = self.counts[ENDED_COUNT] = 0
 

@@ -14,7 +14,7 @@ from sim.dataplane.blocks import tables as tb
 from sim.dataplane.blocks.branches import settle, take_fork, take_join
 from sim.dataplane.blocks.disciplines import take_ranked
 from sim.dataplane.blocks.generation import take_generation
-from sim.dataplane.blocks.lists import end, fetch_next, gather, push, stay, wait
+from sim.dataplane.blocks.lists import end, fetch_next, fetch_stops, gather, push, stay, wait
 from sim.dataplane.blocks.order import next_ns
 from sim.dataplane.blocks.sharing import take_shared
 from sim.dataplane.blocks.stops import (
@@ -25,9 +25,9 @@ from sim.dataplane.blocks.stops import (
     take_link,
     take_station,
 )
-from sim.dataplane.blocks.tables import Order, PlaneTables, Sources
+from sim.dataplane.blocks.tables import Order, PlaneTables, RecordArray, Sources
 
-APART = 2  # number of sources between two steps of prefetching: time for memory to answer
+APART = 8  # number of sources between two steps of prefetching: time for memory to answer
 
 
 @inlined
@@ -60,7 +60,8 @@ def _fetch_sources(t: PlaneTables, sources: Sources, i: int, until_ns: int) -> N
             for at in range(visit, visit + 2):
                 if t.visits[at].stop == tb.NONE:
                     break
-                prefetch_item(t.stops, index(t.visits[at].stop))
+                prefetch(t.stop_lines, index(t.visits[at].stop), 0)
+                prefetch(t.stop_lines, index(t.visits[at].stop), LINE)
 
 
 @in_place
@@ -236,15 +237,40 @@ def move(t: PlaneTables, sources: Sources, order: Order, first: int, until_ns: i
 @in_place
 def _resume(t: PlaneTables, order: Order, until_ns: int) -> None:
     """Continue at inline stops, from last to first, so that no request overtakes another."""
-    inline, due_ns = order.inline, order.due_ns
+    inline, due_ns, due = order.inline, order.due_ns, order.due
+    n = 0
     for i in range(len(inline) - 1, -1, -1):
         if due_ns[i] < until_ns:
-            stop = index(inline[i])
-            if t.stops[stop].kind == tb.LINK:
-                take_link(t, stop, until_ns)
-            else:
-                take_alone(t, stop, until_ns)
-            due_ns[i] = next_ns(t.times, t.stops, stop)
+            due[index(n)] = i
+            n += 1
+    for at in range(n):
+        if at + 3 * AHEAD < n:
+            stop = index(inline[index(due[at + 3 * AHEAD])])
+            prefetch(t.stop_lines, stop, 0)
+            prefetch(t.stop_lines, stop, LINE)
+        if at + 2 * AHEAD < n:
+            stop = index(inline[index(due[at + 2 * AHEAD])])
+            for row in _firsts(t.stops, stop):
+                if row != tb.NONE:
+                    prefetch(t.rows, index(row), col.VISIT)
+        if at + AHEAD < n:
+            stop = index(inline[index(due[at + AHEAD])])
+            for row in _firsts(t.stops, stop):
+                if row != tb.NONE:
+                    prefetch_item(t.visits, index(t.rows[index(row), col.VISIT]))
+        i = index(due[at])
+        stop = index(inline[i])
+        if t.stops[stop].kind == tb.LINK:
+            take_link(t, stop, until_ns)
+        else:
+            take_alone(t, stop, until_ns)
+        due_ns[i] = next_ns(t.times, t.stops, stop)
+
+
+@inlined
+def _firsts(stops: RecordArray, stop: int) -> tuple[int, int, int]:
+    """Return the first row of each list of a stop; NONE for an empty list."""
+    return stops[stop].serving_first, stops[stop].waiting_first, stops[stop].arriving_first
 
 
 @in_place
@@ -255,6 +281,12 @@ def _take_others(t: PlaneTables, order: Order, first: int, until_ns: int) -> int
     """
     others, due_ns = order.others, order.due_ns
     for i in range(first, len(others)):
+        if i + 3 < len(others):
+            _fetch_arrivals(t, index(others[i + 3]), 0)
+        if i + 2 < len(others):
+            _fetch_arrivals(t, index(others[i + 2]), 1)
+        if i + 1 < len(others):
+            _fetch_arrivals(t, index(others[i + 1]), 2)
         stop = index(others[i])
         kind, done = t.stops[stop].kind, True
         if kind == tb.LINK:
@@ -273,6 +305,22 @@ def _take_others(t: PlaneTables, order: Order, first: int, until_ns: int) -> int
         if not done:
             return i
     return len(others)
+
+
+@inlined
+def _fetch_arrivals(t: PlaneTables, stop: int, step: int) -> None:
+    """Prefetch the data of a stop's first arrivals, each step of which needs the one before it."""
+    row, left = t.stops[stop].arriving_first, 3 * AHEAD
+    while row != tb.NONE and left > 0:
+        row = index(row)
+        if step == 0:
+            prefetch(t.rows, row, col.VISIT)
+        elif step == 1:
+            prefetch_item(t.visits, index(t.rows[row, col.VISIT]))
+        else:
+            fetch_stops(t, row)
+        row = t.chain[row]
+        left -= 1
 
 
 @in_place
