@@ -10,10 +10,12 @@ import numpy as np
 
 from planners.bayesopt.encodings import blocks, mixed, one_hot, ordinal
 from planners.common.weak_cache import KEPT
+from planners.compass.profiling.profiler import Profiler
 from planners.compass.search.cmbo import Cmbo, Domain
 from planners.compass.search.configuration_beliefs import Believed, ConfigurationBeliefs
 from planners.compass.search.history import Prior, WarmStart
 from planners.compass.search.planning_model import PlanningModel
+from planners.compass.search.pooled import PooledAccuracy
 from planners.compass.search.query_plans import (
     Held,
     PayablePlans,
@@ -55,6 +57,7 @@ class Beliefs:
         model: the margins and assumptions by which plans are judged.
         warm_start: chooses and weights histories.
         features: features of all configurations, as inputs of surrogates.
+        profiler: measures configurations; its rule of decision judges them.
         context: the planning context.
         query: the query.
         market: the pools, their prices, and the stations that exist.
@@ -69,6 +72,7 @@ class Beliefs:
         model: PlanningModel,
         warm_start: WarmStart,
         features: Callable[[Pipeline], Floats],
+        profiler: Profiler,
         context: PlanningContext,
         query: Query,
         market: Market,
@@ -94,7 +98,7 @@ class Beliefs:
         self._payable: PayablePlans | None = None
         blank = partial(_blank, model, self._domain, self._base, query)
         self.configurations = ConfigurationBeliefs(
-            context, query, found, warm_start, features, blank
+            context, query, found, warm_start, features, blank, self._domain.accuracy, profiler
         )
 
     def learn(self, index: int, seen: ProfiledConfig) -> None:
@@ -123,16 +127,22 @@ class Beliefs:
         exclude = np.zeros(len(self._domain), dtype=bool)
         exclude[list(excluded)] = True
         urgent = reference is None or self._waits
+        worth = None
+        if self.configurations.certainty is not None:
+            workers = self.configurations.context.world.cluster.profiling.workers
+            worth, least = self.configurations.prospects(workers, least), 0.0
         possible = np.isfinite(cost)
         if reference is None and possible.any() and self._market.value > 0:
             reference = float(cost[possible].max()) + self._market.value
         plan = None
         if urgent and not has_room.all():
             surrogates.reprice(np.where(has_room, cost, inf), reference)
-            plan = surrogates.propose(exclude, max(least, LIKELY_TO_DO))
+            plan = surrogates.propose(
+                exclude, max(least, LIKELY_TO_DO) if worth is None else 0.0, worth
+            )
         if plan is None:
             surrogates.reprice(cost, reference)
-            plan = surrogates.propose(exclude, least)
+            plan = surrogates.propose(exclude, least, worth)
         return None if plan is None else int(base.view.configuration[plan])
 
     def least_price(self) -> Floats:
@@ -161,7 +171,10 @@ class Beliefs:
         its, believed = self._profiled(), self.configurations.believed()
         loss, otherwise = self._losses(its), its.latency_s
         if not loss.min(initial=inf) < inf:
-            loss = self._missed(its, believed.accuracy[its.configuration])
+            if self.configurations.certainty is None:
+                loss = self._missed(its, believed.accuracy[its.configuration])
+            else:
+                loss = self._unsure(its, believed.sure[its.configuration])
             otherwise = its.price
         chosen = undominated(its.demand, loss, otherwise, most)
         return [self._offer(its, at, believed) for at in chosen.tolist()]
@@ -171,6 +184,12 @@ class Beliefs:
         believed, at = self.configurations.believed(), its.configuration
         lost = its.price + (1 - believed.sure[at] * its.in_time) * self._market.value
         return np.where(believed.accurate[at] & (its.latency_s <= self._planned_s), lost, inf)
+
+    def _unsure(self, its: PayablePlans, sure: Floats) -> Floats:
+        """Return the loss of plans that are not sure enough; infinite where they may not pay."""
+        likely = sure * its.in_time
+        lost = its.price + (1 - likely) * self._market.value
+        return np.where(likely > 0, lost, inf)
 
     def _missed(self, its: PayablePlans, accuracy: Floats) -> Floats:
         """Return the sum of each plan's relative excess of latency and lack of accuracy."""
@@ -349,7 +368,13 @@ def beliefs_of(
 ) -> Beliefs:
     """Return the beliefs about a query's plans under the parameters of a search."""
     features = ENCODINGS[search.encoding]
-    return Beliefs(search.model, search.warm_start, features, context, query, market, found)
+    return Beliefs(
+        search.model,
+        search.warm_start,
+        features,
+        search.profiler,
+        *(context, query, market, found),
+    )
 
 
 def _domain(pipeline: Pipeline, features: Callable[[Pipeline], Floats]) -> Domain:
@@ -358,7 +383,12 @@ def _domain(pipeline: Pipeline, features: Callable[[Pipeline], Floats]) -> Domai
 
 
 def _blank(
-    model: PlanningModel, domain: Domain, base: QueryPlans, query: Query, prior: Prior | None
+    model: PlanningModel,
+    domain: Domain,
+    base: QueryPlans,
+    query: Query,
+    prior: Prior | None,
+    pooled: PooledAccuracy | None,
 ) -> Cmbo:
     """Return surrogates without observations; their prior is that of histories, if given."""
     return Cmbo(
@@ -372,6 +402,7 @@ def _blank(
         fixed_s=base.fixed_s,
         latency_quantile=query.slo.latency_quantile,
         latency_margin=model.headroom,
-        prior_accuracy=None if prior is None else prior.accuracy,
+        prior_accuracy=None if prior is None or pooled is not None else prior.accuracy,
         prior_log_time=None if prior is None else prior.log_time,
+        pooled=pooled,
     )
