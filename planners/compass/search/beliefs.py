@@ -145,6 +145,24 @@ class Beliefs:
             plan = surrogates.propose(exclude, least, worth)
         return None if plan is None else int(base.view.configuration[plan])
 
+    def assume(self, most: int) -> None:
+        """Consider up to ``most`` unmeasured configurations as the surrogates predict them.
+
+        They are those with a plan whose worth, its probability of meeting the SLO times the worth
+        of service minus its price, is the highest.
+        """
+        known, base = self.configurations, self._base
+        if not known.measured:
+            return
+        cost, _ = base.costs(known.surrogates.time_s())
+        worth = np.full(len(self._domain), -inf)
+        likely = known.surrogates.feasible()
+        np.maximum.at(worth, base.view.configuration, likely * self._market.value - cost)
+        worth[list(known.measured)] = -inf
+        chosen = np.argsort(-worth, kind="stable")[:most]
+        known.assume([index for index in chosen.tolist() if worth[index] > -self._market.value])
+        self._payable, self._judged = None, set()
+
     def least_price(self) -> Floats:
         """Return configurations' lowest plan prices, infinite without a plan, of shape (C,)."""
         cost, _ = self._base.costs(self.configurations.surrogates.time_s())

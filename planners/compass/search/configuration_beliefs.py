@@ -1,6 +1,6 @@
 """Beliefs about the configurations of one query, estimated from profiling and histories."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, nan, sqrt
 from statistics import fmean
@@ -129,16 +129,60 @@ class ConfigurationBeliefs:
         """The surrogates; they are created at the first access."""
         if self._made is None:
             self._made = self.blank(self._prior(), self._pooled())
-            _observe(self._made, list(self.profiled), self._rows())
+            _observe(self._made, list(self.measured), self._rows(self.measured))
             self._believed = None
         return self._made
+
+    @property
+    def items(self) -> int:
+        """Total number of measured items over all configurations."""
+        return sum(seen.count for seen in self.profiled.values())
+
+    @property
+    def measured(self) -> Mapping[int, ProfiledConfig]:
+        """The profiling results of configurations that were measured and not only assumed."""
+        if self.certainty is None:
+            return self.profiled
+        return {index: seen for index, seen in self.profiled.items() if seen.count}
+
+    def assume(self, indices: Sequence[int]) -> None:
+        """Add the results that the surrogates predict for unmeasured configurations, in place of
+        earlier predictions.
+        """
+        measured = self.measured
+        self.profiled = {**measured, **self._predicted(indices, measured.values())}
+        self._believed = None
+
+    def _predicted(
+        self, indices: Sequence[int], measured: Collection[ProfiledConfig]
+    ) -> dict[int, ProfiledConfig]:
+        mean, sd = self.surrogates.accuracy()
+        time_s = self.surrogates.time_s()
+        time_cv = fmean(each.time_cv for each in measured)
+        normalised = (
+            fmean(each.normalised[0] for each in measured),
+            fmean(each.normalised[1] for each in measured),
+        )
+        return {
+            index: ProfiledConfig(
+                float(mean[index]),
+                float(sd[index]) ** 2,
+                None,
+                0,
+                time_s[index].copy(),
+                time_cv,
+                normalised,
+            )
+            for index in indices
+            if index not in self.profiled or not self.profiled[index].count
+        }
 
     def learn(self, index: int, seen: ProfiledConfig) -> None:
         """Add the profiling result of a configuration."""
         self.profiled[index] = seen
         self._believed = None
         self._on_record = False
-        if self.histories and len(self.profiled) in REWEIGHED_AT:
+        if self.histories and len(self.measured) in REWEIGHED_AT:
             self.matured = self._pools_nothing and self._matured()
             self._made = None
         elif self._made is not None:
@@ -159,10 +203,11 @@ class ConfigurationBeliefs:
         return PooledAccuracy(self.grid, typical, self._content, self.histories)
 
     def _prior(self) -> Prior | None:
-        rows = self._rows()
+        measured = self.measured
+        rows = self._rows(measured)
         return self.warm_start.prior(
             self.histories,
-            np.fromiter(self.profiled, np.int64, len(self.profiled)),
+            np.fromiter(measured, np.int64, len(measured)),
             np.ascontiguousarray(rows[:, ACCURACY]),
             np.ascontiguousarray(rows[:, TOTAL_S]),
         )
@@ -186,9 +231,10 @@ class ConfigurationBeliefs:
         """Return this query's beliefs as a history for later queries."""
         accuracy, sd = self.surrogates.accuracy()
         log_time, _ = self.surrogates.log_time()
-        rows = self._rows()
+        measured = self.measured
+        rows = self._rows(measured)
         seen = Seen(
-            np.fromiter(self.profiled, np.int64, len(self.profiled)),
+            np.fromiter(measured, np.int64, len(measured)),
             rows[:, ACCURACY],
             rows[:, VARIANCE],
             rows[:, COUNT],
@@ -198,7 +244,7 @@ class ConfigurationBeliefs:
             self._content,
             accuracy.astype(np.float32),
             log_time.astype(np.float32),
-            len(self.profiled),
+            len(measured),
             None if self.certainty is None else sd.astype(np.float32),
             None if self._pools_nothing else seen,
         )
@@ -253,7 +299,7 @@ class ConfigurationBeliefs:
         """Return the profiling results that the last search predicts for given configurations."""
         kept = self.kept_history
         assert kept is not None, "nothing was ever profiled"
-        seen = list(self.profiled.values())
+        seen = list(self.measured.values())
         time_cv = fmean(each.time_cv for each in seen)
         normalised = (
             fmean(each.normalised[0] for each in seen),
@@ -331,9 +377,9 @@ class ConfigurationBeliefs:
                 sure[index] = bound(sure[index], limit)
         return Believed(accuracy, sure >= self.certainty, sure)
 
-    def _rows(self) -> Floats:
-        """Return all profiles in the form of `rows_of`."""
-        return rows_of(self.profiled.values(), self._operators)
+    def _rows(self, shown: Mapping[int, ProfiledConfig] | None = None) -> Floats:
+        """Return profiles, by default all, in the form of `rows_of`."""
+        return rows_of((self.profiled if shown is None else shown).values(), self._operators)
 
 
 @compiled

@@ -4,15 +4,19 @@ Queries of a data set differ in content, but the same knobs make them more or le
 model is a Gaussian process over pairs of configuration c and query q with mean content x (the mean
 features of the query's items, which cost nothing, relative to those of the data set),
 
-    f(c, q) = level + sum over knobs of g_k(c) + g(c) + (slope + slope(c)) x + own(q) + own(c, q)
+    f(c, q) = level - richness(c) + sum over knobs k of g_k(c) + g(c) + slope(c) x + own(c, q)
 
-All terms are independent and normal, with the standard deviations stated below. They are
-assumptions. The covariances of g_k and g are exponential in the distance of a knob's choices, and
-g is the interaction of all knobs. All measured means of a query share the errors of its items: the
-configurations of a query are measured on the same items, and an item is easy or hard for all of
-them. So the errors of two means, of n and m > n items that include the n, have the covariance
-`ALIKE` times the item variance / m. Thus n items of ten configurations tell less about the level
-than 10 n items of one, but much about differences between configurations.
+All terms are independent and normal; their standard deviations are stated below and are assumptions
+(``docs/concepts/assumptions.md``). Accuracy is assumed to fall with the position of a knob's
+choice, because choices are listed from the richest to the cheapest. The covariances of g_k and of
+the interaction g are exponential in the distance of a knob's choices. How much the knobs matter is
+not known, so the results under several deviations of g_k and g are averaged by their marginal
+likelihoods (Hoeting et al., "Bayesian model averaging", 1999).
+
+All measured means of a query share the errors of its items, because its configurations are measured
+on the same items, and an item is easy or hard for all of them. The errors of two means, of n and of
+m >= n items that include the n, have the covariance `ALIKE` times the item variance / m. So n items
+of ten configurations tell less about the level than 10 n items of one, but much about differences.
 
 This replaces the weighted means of histories of ``planners.compass.search.history``, which do not
 say how certain they are.
@@ -20,35 +24,49 @@ say how certain they are.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from planners.bayesopt.gaussian_process import Grid
 from planners.compass.state.records import History, Seen
-from scenarios.numerics import Floats, Ints
+from scenarios.numerics import Floats
 
 CENTRE, LEVEL_SD = 0.5, 0.25
 """Prior mean and deviation of a data set's level: accuracies lie between 0 and 1."""
 
-KNOB_SD, TOGETHER_SD = 0.08, 0.03
-"""Prior deviations of the effect of each knob and of the interaction of all knobs."""
+RICHER = 0.05
+"""Prior mean of the accuracy that a knob's cheapest choice loses against its richest."""
 
-SLOPE_SD, SLOPES_DIFFER = 0.2, 0.3
+KNOB_SDS, TOGETHER = (0.05, 0.1, 0.2, 0.4), (0.1, 0.4)
+"""Possible deviations of the effect of each knob, and of the interaction relative to these."""
+
+SLOPE_SD, SLOPES_DIFFER = 0.2, 0.5
 """Prior deviation of the effect of content that is one standard deviation (of items) away, and how
 much this effect differs between configurations, relative to it.
 """
 
-QUERY_SD, OWN_SD = 0.01, 0.005
+QUERY_SD, OWN_SD = 0.01, 0.01
 """Prior deviations of what content does not explain, of a query and of a query's configuration."""
 
 ALIKE = 0.7
 """Correlation of the accuracy of an item in two configurations."""
 
-SPREAD_ITEMS = 64.0
-"""Number of items as which the item variance common to a data set counts for a configuration."""
+TYPICAL_VARIANCE, TYPICAL_ITEMS = 0.05, 4.0
+"""Prior item variance of a data set, and the number of items as which it counts."""
 
-TYPICAL_VARIANCE = 0.05
-"""Item variance before anything was measured, which counts as much as `SPREAD_ITEMS` items."""
+COMMON_ITEMS = 16.0
+"""Number of items as which a data set's item variance counts for a configuration."""
+
+EXACT = 100_000
+"""Number of items from which on a mean is exact, as that of planners that see the truth."""
+
+
+class Normal(NamedTuple):
+    """A joint normal distribution of the accuracy of C configurations."""
+
+    mean: Floats  # of shape (C,)
+    covariance: Floats  # of shape (C, C)
 
 
 @dataclass(eq=False)
@@ -68,136 +86,153 @@ class PooledAccuracy:
     histories: Sequence[History]
 
     def __post_init__(self) -> None:
-        self._others = [each for each in self.histories if each.seen is not None]
+        others = [each for each in self.histories if each.seen is not None]
+        self._seen = [each.seen for each in others if each.seen is not None]
+        self._moved = self._content_of([each.content for each in others])
+        self._here = self._content_of([self.content])[0]
         self._rows: dict[int, tuple[float, float, float]] = {}
-        self._prior: tuple[Floats, Floats] | None = None
+        self._prior: Normal | None = None
         self._predicted: tuple[Floats, Floats] | None = None
-        self._item_variance = _item_variance(
-            [each.seen for each in self._others if each.seen is not None]
-        )
-
-    def __len__(self) -> int:
-        """Return the number of observed configurations."""
-        return len(self._rows)
+        self.item_variance = _item_variance(self._seen)
 
     def observe_all(
         self, indices: Sequence[int], accuracy: Floats, variance: Floats, count: Floats
     ) -> None:
         """Observe the means of m configurations, in place of earlier ones, by shape (m,) arrays."""
-        for row in zip(
-            map(int, indices), accuracy.tolist(), variance.tolist(), count.tolist(), strict=True
+        for index, *row in zip(
+            indices, accuracy.tolist(), variance.tolist(), count.tolist(), strict=True
         ):
-            self._rows[row[0]] = row[1:]
+            if row[2] > 0:
+                self._rows[int(index)] = row[0], row[1], row[2]
         self._predicted = None
-
-    @property
-    def item_variance(self) -> float:
-        """Variance of the accuracy between items, common to the data set."""
-        return self._item_variance
 
     def predict(self) -> tuple[Floats, Floats]:
         """Return the mean and standard deviation of each configuration's accuracy, shape (C,)."""
         if self._predicted is None:
-            mean, covariance = self._start()
+            if self._prior is None:
+                self._prior = self._given_others()
+            mean, covariance = self._prior
             if self._rows:
                 rows = np.array(list(self._rows.values()))
-                own = Seen(
-                    np.array(list(self._rows), dtype=np.int64), rows[:, 0], rows[:, 1], rows[:, 2]
-                )
-                mean, covariance = _conditioned(
-                    mean, covariance, own, _noise(own, self._item_variance)
+                own = Seen(np.array(list(self._rows), dtype=np.int64), *rows.T)
+                at = own.configuration
+                theirs = covariance[np.ix_(at, at)] + errors(own, self.item_variance)
+                (mean, covariance), _ = _given(
+                    self._prior, theirs, covariance[:, at], own.accuracy - mean[at]
                 )
             sd = np.sqrt(np.maximum(np.einsum("cc->c", covariance), 0.0))
             self._predicted = mean, sd
         return self._predicted
 
-    def _start(self) -> tuple[Floats, Floats]:
-        """Return the mean (C,) and covariance (C, C) given the other queries' results."""
-        if self._prior is None:
-            self._prior = self._given_others()
-        return self._prior
-
-    def _given_others(self) -> tuple[Floats, Floats]:
-        level, slopes = kernels(self.grid)
-        many = len(level)
-        here = self._moved(self.content)
+    def _given_others(self) -> Normal:
+        """Return the beliefs about this query, given the results of the others."""
+        alike = _alike(self.grid)
+        together, many = np.prod(alike, axis=0), len(self.grid)
         own = QUERY_SD**2 + OWN_SD**2 * np.eye(many)
-        mean = np.full(many, CENTRE)
-        covariance = level + slopes * float(here @ here) + own
-        seen = [each.seen for each in self._others if each.seen is not None]
-        if not seen:
-            return mean, covariance
-        at = np.concatenate([each.configuration for each in seen])
-        of = np.repeat(np.arange(len(seen)), [len(each.configuration) for each in seen])
-        moved = np.array([self._moved(each.content) for each in self._others])
-        together = moved @ moved.T
-        same = of[:, None] == of[None, :]
-        theirs = level[np.ix_(at, at)] + slopes[np.ix_(at, at)] * together[np.ix_(of, of)]
-        theirs += same * own[np.ix_(at, at)]
-        start = 0
-        for each in seen:
-            end = start + len(each.configuration)
-            theirs[start:end, start:end] += _noise(each, self._item_variance)
-            start = end
-        across = level[:, at] + slopes[:, at] * (moved @ here)[of]
-        measured = np.concatenate([each.accuracy for each in seen]) - CENTRE
-        gain = np.linalg.solve(theirs, across.T).T
-        return mean + gain @ measured, covariance - gain @ across.T
+        slopes = SLOPE_SD**2 * (1 + SLOPES_DIFFER**2 * together)
+        fixed = LEVEL_SD**2 + slopes * float(self._here @ self._here) + own
+        mean = CENTRE - RICHER * (_positions(self.grid) - 0.5).sum(axis=1)
+        models = [
+            knob**2 * (np.sum(alike, axis=0) + share**2 * together)
+            for knob in KNOB_SDS
+            for share in TOGETHER
+        ]
+        if not self._seen:
+            return Normal(mean, fixed + np.mean(models, axis=0))
+        at = np.concatenate([each.configuration for each in self._seen])
+        of = np.repeat(np.arange(len(self._seen)), [len(each.accuracy) for each in self._seen])
+        square, beside = np.ix_(at, at), (self._moved @ self._here)[of]
+        theirs = LEVEL_SD**2 + slopes[square] * (self._moved @ self._moved.T)[np.ix_(of, of)]
+        theirs += np.where(of[:, None] == of, own[square], 0.0)
+        for number, each in enumerate(self._seen):
+            rows = np.flatnonzero(of == number)
+            theirs[np.ix_(rows, rows)] += errors(each, self.item_variance)
+        across = LEVEL_SD**2 + slopes[:, at] * beside
+        found = np.concatenate([each.accuracy for each in self._seen]) - mean[at]
+        beliefs, evidence = zip(
+            *(
+                _given(
+                    Normal(mean, fixed + model), theirs + model[square], across + model[:, at], found
+                )
+                for model in models
+            ),
+            strict=True,
+        )
+        return _averaged(beliefs, np.array(evidence))
 
-    def _moved(self, content: Floats) -> Floats:
-        """Return mean content relative to the data set's, in deviations of items, shape (F,)."""
+    def _content_of(self, contents: Sequence[Floats]) -> Floats:
+        """Return mean contents relative to the data set's, in deviations of items, shape (n, F)."""
         centre, scale = self.typical
-        return np.asarray((content - centre) / np.where(scale > 0, scale, 1.0))
+        return np.asarray(
+            (np.array(contents).reshape(-1, len(centre)) - centre)
+            / np.where(scale > 0, scale, 1.0)
+        )
 
 
-def kernels(grid: Grid) -> tuple[Floats, Floats]:
-    """Return the covariances of levels and of slopes between configurations, of shape (C, C)."""
-    together = np.ones((len(grid), len(grid)))
-    level = np.full_like(together, LEVEL_SD**2)
+def _alike(grid: Grid) -> Floats:
+    """Return how alike configurations are in each of K knobs, from 0 to 1, of shape (K, C, C)."""
+    alike = np.ones((len(grid.widths), len(grid), len(grid)))
     for block in range(len(grid.widths)):
         points = grid.points[:, grid.block_of == block]
-        # 0 for equal choices, 1 for the ends of an ordered knob or two names
-        far = np.abs(points[:, None, :] - points[None, :, :]).max(axis=2)
-        alike = np.exp(-far)
-        level += KNOB_SD**2 * alike
-        together *= alike
-    level += TOGETHER_SD**2 * together
-    return level, SLOPE_SD**2 * (1 + SLOPES_DIFFER**2 * together)
+        # 0 for equal choices, and 1 for the ends of an ordered knob or for two names
+        alike[block] = np.exp(-np.abs(points[:, None, :] - points[None, :, :]).max(axis=2))
+    return alike
 
 
-def _conditioned(
-    mean: Floats, covariance: Floats, seen: Seen, noise: Floats
-) -> tuple[Floats, Floats]:
-    """Return the mean and covariance given what was seen."""
-    at = seen.configuration
-    across = covariance[:, at]
-    gain = np.linalg.solve(covariance[np.ix_(at, at)] + noise, across.T).T
-    return mean + gain @ (seen.accuracy - mean[at]), covariance - gain @ across.T
+def _positions(grid: Grid) -> Floats:
+    """Return the place of each knob's choice from 0, the richest, to 1, of shape (C, K)."""
+    places = np.empty((len(grid), len(grid.widths)))
+    for block, width in enumerate(grid.widths):
+        points = grid.points[:, grid.block_of == block]
+        places[:, block] = points[:, 0] if width == 1 else points.argmax(axis=1) / (width - 1)
+    return places
+
+
+def _given(
+    prior: Normal, theirs: Floats, across: Floats, found: Floats
+) -> tuple[Normal, float]:
+    """Return the beliefs given n measurements, and the log likelihood of these up to a constant.
+
+    ``theirs`` is the covariance of the measurements, of shape (n, n), ``across`` that of
+    configurations and measurements, of shape (C, n), and ``found`` their distance from the prior.
+    """
+    lower = np.linalg.cholesky(theirs)
+    solved = np.linalg.solve(lower, np.column_stack([across.T, found]))
+    gain, white = solved[:, :-1], solved[:, -1]
+    likelihood = -0.5 * float(white @ white) - float(np.log(np.einsum("nn->n", lower)).sum())
+    return Normal(prior.mean + gain.T @ white, prior.covariance - gain.T @ gain), likelihood
+
+
+def _averaged(beliefs: Sequence[Normal], evidence: Floats) -> Normal:
+    """Return the mean and covariance of a mixture, weighted by log likelihoods."""
+    weights = np.exp(evidence - evidence.max())
+    weights /= weights.sum()
+    mean = np.einsum("m,mc->c", weights, np.array([each.mean for each in beliefs]))
+    covariance = np.zeros((len(mean), len(mean)))
+    for weight, each in zip(weights.tolist(), beliefs, strict=True):
+        if weight > 1e-6:
+            off = each.mean - mean
+            covariance += weight * (each.covariance + off[:, None] * off)
+    return Normal(mean, covariance)
 
 
 def _item_variance(every: Sequence[Seen]) -> float:
     """Return the variance between items, the mean over configurations weighted by items."""
-    count, total = SPREAD_ITEMS, SPREAD_ITEMS * TYPICAL_VARIANCE
+    count, whole = TYPICAL_ITEMS, TYPICAL_ITEMS * TYPICAL_VARIANCE
     for seen in every:
         sampled = seen.count < EXACT
         count += float(seen.count[sampled].sum())
-        total += float((seen.count**2 * seen.variance)[sampled].sum())
-    return total / count
+        whole += float((seen.count**2 * seen.variance)[sampled].sum())
+    return whole / count
 
 
-EXACT = 100_000
-"""Number of items from which on a mean is exact, as that of planners that see the truth."""
-
-
-def _noise(seen: Seen, item_variance: float) -> Floats:
+def errors(seen: Seen, item_variance: float) -> Floats:
     """Return the covariance of the errors of m means of one query's items, of shape (m, m)."""
-    count = seen.count
-    exact = count >= EXACT
-    of_items = count * count * seen.variance + SPREAD_ITEMS * item_variance
-    variance = of_items / (count + SPREAD_ITEMS) / count
+    count, exact = seen.count, seen.count >= EXACT
+    of_items = count**2 * seen.variance + COMMON_ITEMS * item_variance
+    variance = of_items / (count + COMMON_ITEMS) / count
     sd = np.sqrt(np.where(exact, seen.variance, variance))
-    most = np.maximum(count[:, None], count[None, :])
-    least = np.minimum(count[:, None], count[None, :])
-    shared = ALIKE * np.sqrt(least / most) * ~(exact[:, None] | exact[None, :])
-    np.einsum("mm->m", shared)[:] = 1.0
-    return np.asarray(shared * sd[:, None] * sd[None, :])
+    least, most = np.minimum(count[:, None], count), np.maximum(count[:, None], count)
+    shared = np.where(exact[:, None] | exact, 0.0, ALIKE * np.sqrt(least / most))
+    np.fill_diagonal(shared, 1.0)
+    return np.asarray(shared * sd[:, None] * sd)

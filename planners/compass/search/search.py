@@ -146,6 +146,8 @@ class Search(InRange, ABC):
         # With a stated certainty, configurations are proposed again while more items can pay.
         tried, stale, ended = set() if certain else set(known.profiled), 0, False
         # without planning seconds, nothing is profiled, so the search is not exhausted
+        if certain:
+            beliefs.assume(self.most_offers)  # from what other queries have shown since then
         best = beliefs.cheapest() if seconds > 0 else None
         entered = start_s > until_s and (best is None or improve)
         least_gain = max(self.least_gain, ROUNDING)
@@ -171,17 +173,21 @@ class Search(InRange, ABC):
             if best is not None and stale >= self.patience:
                 ended = True
                 break
+        if certain:
+            beliefs.assume(self.most_offers)
         offers = beliefs.offers(self.most_offers)
         grown = len(known.profiled) > len(before.profiled)
+        if certain:
+            grown = known.items > before.items
         after = replace(
             before,
             profiled=known.profiled,
             matured=known.matured,
-            kept=before.kept or grown,
+            kept=before.kept or grown or (certain and bool(known.profiled)),
             spent_s=before.spent_s + start_s - context.remaining(query),
             exhausted=ended or (entered and not grown) or (not entered and before.exhausted),
             offers=offers,
-            history=known.history() if grown else before.history,
+            history=known.history() if grown or (certain and known.profiled) else before.history,
         )
         keep_search_state(context, query, after)
         return offers
@@ -242,7 +248,7 @@ class Search(InRange, ABC):
         assert certainty is not None, "the rule of decision states no certainty"
         known = beliefs_of(self, context, query, market, found).configurations
         sure, seen = float(known.believed().sure[index]), found.profiled[index]
-        most = self.profiler.most_items(context, query)
+        most = min(self.profiler.most, self.profiler.most_items(context, query))
         if not 1 - certainty < sure < certainty or seen.count >= most:
             return False
         left_s = context.remaining(query)
