@@ -43,6 +43,9 @@ HOPED = 0.9
 LIKELY_TO_DO = 0.5
 """A plan that fits is proposed before all others if it meets the SLO with this probability."""
 
+WORTH_A_TRY = 0.25
+"""Least probability of meeting the SLO at which a plan is offered, if a certainty is stated."""
+
 SLOWER = tuple(map(NormalDist().inv_cdf, (11 / 12, 9 / 12, 7 / 12)))
 """Standard normal quantiles that represent devices slower than the median, slowest first."""
 
@@ -207,7 +210,7 @@ class Beliefs:
         """Return the loss of plans that are not sure enough; infinite where they may not pay."""
         likely = sure * its.in_time
         lost = its.price + (1 - likely) * self._market.value
-        return np.where(likely > 0, lost, inf)
+        return np.where(likely >= WORTH_A_TRY, lost, inf)
 
     def _missed(self, its: PayablePlans, accuracy: Floats) -> Floats:
         """Return the sum of each plan's relative excess of latency and lack of accuracy."""

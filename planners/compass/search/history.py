@@ -102,7 +102,9 @@ class WarmStart(InRange):
         features: Callable[[Pipeline], Floats],
     ) -> list[History]:
         """Return the histories with mean features nearest to ``content``; charge planning time."""
-        first = profiled_ahead(context, query.dataset, self.ahead, features)
+        first = profiled_ahead(
+            context, query.dataset, self.ahead, features, apart=self.sharing == "pooled"
+        )
         start = [] if first is None else [first]
         if self.histories == 0:
             context.charge(query, "history", len(start))
@@ -308,26 +310,37 @@ def _seen(
 
 
 def profiled_ahead(
-    context: PlanningContext, dataset: str, samples: int, features: Callable[[Pipeline], Floats]
+    context: PlanningContext,
+    dataset: str,
+    samples: int,
+    features: Callable[[Pipeline], Floats],
+    *,
+    apart: bool = False,
 ) -> History | None:
     """Return the offline history of a data set, which the first call finds by profiling.
 
     Configurations are profiled on ``samples`` items each until the data set's budget is spent. The
     richest comes first. After each, the one whose accuracy is the most uncertain follows. This adds
-    to planning cost but not to response time. Returns None if nothing was profiled.
+    to planning cost but not to response time. Each configuration is measured on other items if
+    ``apart``, which tells more about the level that all share, and on the same ones otherwise.
+    Returns None if nothing was profiled.
     """
     if samples == 0:
         return None
     offline = dataset_state(context, dataset).offline
     known = offline.get(samples)
     if known is None:
-        known = _profile(context, dataset, samples, features)
+        known = _profile(context, dataset, samples, features, apart)
         update_dataset(context, dataset, offline={**offline, samples: known})
     return known if known.measured else None
 
 
 def _profile(
-    context: PlanningContext, dataset: str, samples: int, features: Callable[[Pipeline], Floats]
+    context: PlanningContext,
+    dataset: str,
+    samples: int,
+    features: Callable[[Pipeline], Floats],
+    apart: bool,
 ) -> History:
     pipeline = context.world.pipeline
     points, configurations = features(pipeline), pipeline.configurations
@@ -335,9 +348,13 @@ def _profile(
     accuracy = GaussianProcess(domain.accuracy)
     log_times = [GaussianProcess(grid, scale=LOG_TIME_SCALE) for grid, _ in domain.times]
     seen: list[tuple[float, float, float]] = []
-    index = 0
+    index, many = 0, len(context.bulk.features(dataset))
     while len(accuracy) < len(configurations):
-        estimate = context.profile(dataset, configurations[index], samples)
+        items: int | Ints = samples
+        if apart:
+            start = len(accuracy) * samples % max(1, many - samples + 1)
+            items = np.arange(start, min(start + samples, many))
+        estimate = context.profile(dataset, configurations[index], items)
         if estimate.count < max(2, samples / 2):  # a single item has no variance
             break
         noise = max(estimate.accuracy_variance, 1e-6) / estimate.count
@@ -361,5 +378,7 @@ def _profile(
         accuracy.predict()[0][:, 0].astype(np.float32),
         np.column_stack(log_time).astype(np.float32),
         len(accuracy),
-        seen=Seen(np.array(accuracy.observed, dtype=np.int64), means, variances, counts),
+        seen=Seen(
+            np.array(accuracy.observed, dtype=np.int64), means, variances, counts, apart=apart
+        ),
     )

@@ -32,14 +32,17 @@ from planners.bayesopt.gaussian_process import Grid
 from planners.compass.state.records import History, Seen
 from scenarios.numerics import Floats
 
-CENTRE, LEVEL_SD = 0.5, 0.25
-"""Prior mean and deviation of a data set's level: accuracies lie between 0 and 1."""
+CENTRE, LEVEL_SD = 0.6, 0.15
+"""Prior mean and deviation of a data set's level, the accuracy of a middling configuration."""
 
 RICHER = 0.05
 """Prior mean of the accuracy that a knob's cheapest choice loses against its richest."""
 
-KNOB_SDS, TOGETHER = (0.05, 0.1, 0.2, 0.4), (0.1, 0.4)
-"""Possible deviations of the effect of each knob, and of the interaction relative to these."""
+KNOB_SDS = {0.03: 0.4, 0.06: 0.3, 0.12: 0.2, 0.25: 0.1}
+"""Possible deviations of the effect of each knob, and their prior probabilities."""
+
+TOGETHER = (0.1, 0.4)
+"""Equally likely deviations of the interaction, relative to the deviation of a knob's effect."""
 
 SLOPE_SD, SLOPES_DIFFER = 0.2, 0.5
 """Prior deviation of the effect of content that is one standard deviation (of items) away, and how
@@ -55,7 +58,7 @@ ALIKE = 0.7
 TYPICAL_VARIANCE, TYPICAL_ITEMS = 0.05, 4.0
 """Prior item variance of a data set, and the number of items as which it counts."""
 
-COMMON_ITEMS = 16.0
+COMMON_ITEMS = 64.0
 """Number of items as which a data set's item variance counts for a configuration."""
 
 EXACT = 100_000
@@ -137,8 +140,9 @@ class PooledAccuracy:
             for knob in KNOB_SDS
             for share in TOGETHER
         ]
+        weights = np.repeat(list(KNOB_SDS.values()), len(TOGETHER)) / len(TOGETHER)
         if not self._seen:
-            return Normal(mean, fixed + np.mean(models, axis=0))
+            return Normal(mean, fixed + np.average(models, axis=0, weights=weights))
         at = np.concatenate([each.configuration for each in self._seen])
         of = np.repeat(np.arange(len(self._seen)), [len(each.accuracy) for each in self._seen])
         square, beside = np.ix_(at, at), (self._moved @ self._here)[of]
@@ -158,7 +162,7 @@ class PooledAccuracy:
             ),
             strict=True,
         )
-        return _averaged(beliefs, np.array(evidence))
+        return _averaged(beliefs, np.array(evidence) + np.log(weights))
 
     def _content_of(self, contents: Sequence[Floats]) -> Floats:
         """Return mean contents relative to the data set's, in deviations of items, shape (n, F)."""
@@ -233,6 +237,7 @@ def errors(seen: Seen, item_variance: float) -> Floats:
     variance = of_items / (count + COMMON_ITEMS) / count
     sd = np.sqrt(np.where(exact, seen.variance, variance))
     least, most = np.minimum(count[:, None], count), np.maximum(count[:, None], count)
-    shared = np.where(exact[:, None] | exact, 0.0, ALIKE * np.sqrt(least / most))
+    alike = 0.0 if seen.apart else ALIKE
+    shared = np.where(exact[:, None] | exact, 0.0, alike * np.sqrt(least / most))
     np.fill_diagonal(shared, 1.0)
     return np.asarray(shared * sd[:, None] * sd)

@@ -117,6 +117,7 @@ class Seen(NamedTuple):
     accuracy: Floats  # means, of shape (m,)
     variance: Floats  # variances of the means, of shape (m,)
     count: Floats  # numbers of items, of shape (m,)
+    apart: bool = False  # whether no item was measured in two configurations
 
 
 @dataclass(frozen=True, slots=True)
