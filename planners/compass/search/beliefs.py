@@ -21,6 +21,8 @@ from planners.compass.search.query_plans import (
     PayablePlans,
     ProfiledSizes,
     QueryPlans,
+    error_of,
+    kept_if_lognormal,
     kept_in_time,
     undominated,
 )
@@ -99,7 +101,8 @@ class Beliefs:
         )
         self._judged: set[int] = set()
         self._payable: PayablePlans | None = None
-        blank = partial(_blank, model, self._domain, self._base, query)
+        certainty = profiler.decision.certainty
+        blank = partial(_blank, model, self._domain, self._base, query, certainty)
         self.configurations = ConfigurationBeliefs(
             context, query, found, warm_start, features, blank, self._domain.accuracy, profiler
         )
@@ -381,7 +384,12 @@ class Beliefs:
         return in_time
 
     def _kept(self, latency_s: Floats) -> Floats:
-        return kept_in_time(latency_s, self._bound_s, self._model.headroom)
+        certainty = self.configurations.certainty
+        if certainty is None or self._bound_s == inf:
+            return kept_in_time(latency_s, self._bound_s, self._model.headroom)
+        return kept_if_lognormal(
+            latency_s, self._bound_s, error_of(self._model.headroom, certainty)
+        )
 
 
 def beliefs_of(
@@ -408,6 +416,7 @@ def _blank(
     domain: Domain,
     base: QueryPlans,
     query: Query,
+    certainty: float | None,
     prior: Prior | None,
     pooled: PooledAccuracy | None,
 ) -> Cmbo:
@@ -422,7 +431,8 @@ def _blank(
         accuracy=query.slo.accuracy,
         fixed_s=base.fixed_s,
         latency_quantile=query.slo.latency_quantile,
-        latency_margin=model.headroom,
+        latency_margin=model.headroom if certainty is None else 1.0,
+        latency_error=0.0 if certainty is None else error_of(model.headroom, certainty),
         prior_accuracy=None if prior is None or pooled is not None else prior.accuracy,
         prior_log_time=None if prior is None else prior.log_time,
         pooled=pooled,

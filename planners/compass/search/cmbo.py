@@ -97,6 +97,7 @@ class Cmbo:
             an array of shape (P,) or a number.
         latency_quantile: the quantile of latency that ``latency_s`` bounds.
         latency_margin: the share of the latency bound within which plans must stay.
+        latency_error: standard deviation of the log of true over predicted latency.
         blocks: see `Domain`.
         upstream: see `Domain`; by default all blocks.
         prior_accuracy: accuracies from histories, of shape (C,). Surrogates learn the deviations
@@ -123,6 +124,7 @@ class Cmbo:
         fixed_s: ArrayLike = 0.0,
         latency_quantile: float = 0.95,
         latency_margin: float = 1.0,
+        latency_error: float = 0.0,
         blocks: Sequence[int] | None = None,
         upstream: Sequence[tuple[int, ...]] | None = None,
         prior_accuracy: Floats | None = None,
@@ -141,6 +143,7 @@ class Cmbo:
         self._transfer_s = transfer_s
         self._fixed_s = np.broadcast_to(np.asarray(fixed_s, dtype=np.float64), cost.shape)
         self._cost = cost
+        self._latency_error = latency_error
         self._bound_s = None if latency_s is None else latency_s * latency_margin
         self._accuracy_bound = accuracy
         self._quantile = NormalDist().inv_cdf(latency_quantile)
@@ -371,6 +374,7 @@ class Cmbo:
         cv, error, moving, still = self._size_statistics()
         spread = log1p(cv**2)
         bound_s = inf if self._bound_s is None else self._bound_s
+        error += self._latency_error**2
         return bound_s, moving * exp(self._quantile * sqrt(spread) - spread / 2), still, error
 
     def _size_statistics(self) -> tuple[float, float, float, float]:
