@@ -7,10 +7,16 @@ stated probability, and may look at the same items as often as it likes.
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cache
-from math import inf, isnan, sqrt
+from math import inf, isnan, log, sqrt
+from statistics import NormalDist
+from typing import Annotated
 
-from planners.common.ranges import InRange, Level, Positive
+import numpy as np
+
+from planners.common.ranges import InRange, Positive
 from planners.compass.profiling.estimates import decided
+from scenarios.numerics import Floats
+from scenarios.ranges import Range
 
 
 class Decision(ABC):
@@ -71,14 +77,15 @@ class Certain(InRange, Decision):
 
     A verdict follows from a confidence sequence: an interval that contains the true mean after all
     looks together with the stated probability on each side (`critical_anytime`). While there is no
-    verdict, the surrogates' posterior probability decides.
+    verdict, the surrogates' posterior decides, which includes what other queries have shown
+    (`critical_posterior`).
 
     Args:
         certainty: least probability of meeting the floor at which a configuration is accepted.
         tightest_at: number of items at which the confidence sequence is about the tightest.
     """
 
-    certainty: Level = 0.95
+    certainty: Annotated[float, Range(gt=0.5, lt=1)] = 0.95
     tightest_at: Positive = 64.0
 
     def verdict(
@@ -104,6 +111,28 @@ class Certain(InRange, Decision):
         if mean - half > floor:
             return True
         return False if mean + half < floor else None
+
+
+APART = 0.05
+"""Difference between an accuracy and its floor at which `critical_posterior` is about the tightest.
+"""
+
+
+def critical_posterior(certainty: float, sd: Floats) -> Floats:
+    """Return how many deviations ``sd`` a posterior mean must be above the floor, of shape (n,).
+
+    All measurements of a data set update the posterior, and each search looks at it again. So its
+    interval is a confidence sequence, too: Robbins' normal mixture ("Statistical methods related to
+    the law of the iterated logarithm", 1970) over differences from the floor with deviation
+    `APART`. With level a = 1 - ``certainty`` on one side, it extends
+
+        sqrt(log(1 + APART^2 / sd^2) + 2 log(1 / (2 a)))
+
+    deviations, but at least as many as an interval for a single look.
+    """
+    looks = np.log1p((APART / np.maximum(sd, 1e-9)) ** 2) + 2 * log(1 / (2 * (1 - certainty)))
+    once = NormalDist().inv_cdf(certainty)
+    return np.asarray(np.sqrt(np.maximum(looks, once**2)))
 
 
 PRIOR_ITEMS = 0.125

@@ -1,6 +1,6 @@
 """Beliefs about the configurations of one query, estimated from profiling and histories."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, nan, sqrt
 from statistics import fmean
@@ -11,6 +11,7 @@ import scipy  # submodules load at first use
 from planners.bayesopt.acquisition import probability_above
 from planners.bayesopt.gaussian_process import Grid
 from planners.common.weak_cache import KEPT
+from planners.compass.profiling.decisions import critical_posterior
 from planners.compass.profiling.profiler import Profiler
 from planners.compass.search.cmbo import Cmbo
 from planners.compass.search.history import Prior, WarmStart
@@ -146,35 +147,33 @@ class ConfigurationBeliefs:
         return {index: seen for index, seen in self.profiled.items() if seen.count}
 
     def assume(self, indices: Sequence[int]) -> None:
-        """Add the results that the surrogates predict for unmeasured configurations, in place of
-        earlier predictions.
-        """
-        measured = self.measured
-        self.profiled = {**measured, **self._predicted(indices, measured.values())}
+        """Add predicted results of unmeasured configurations, in place of earlier predictions."""
+        accuracy, sd = self.surrogates.accuracy()
+        time_s = self.surrogates.time_s().copy()
+        self.profiled = {**self.measured, **self._predicted(indices, accuracy, sd**2, time_s)}
         self._believed = None
 
     def _predicted(
-        self, indices: Sequence[int], measured: Collection[ProfiledConfig]
+        self, indices: Sequence[int], accuracy: Floats, variance: Floats, time_s: Floats
     ) -> dict[int, ProfiledConfig]:
-        mean, sd = self.surrogates.accuracy()
-        time_s = self.surrogates.time_s()
-        time_cv = fmean(each.time_cv for each in measured)
+        """Return results for configurations as if no item was measured; arrays are over all C."""
+        seen = list(self.measured.values())
+        time_cv = fmean(each.time_cv for each in seen)
         normalised = (
-            fmean(each.normalised[0] for each in measured),
-            fmean(each.normalised[1] for each in measured),
+            fmean(each.normalised[0] for each in seen),
+            fmean(each.normalised[1] for each in seen),
         )
         return {
             index: ProfiledConfig(
-                float(mean[index]),
-                float(sd[index]) ** 2,
+                float(accuracy[index]),
+                float(variance[index]),
                 None,
                 0,
-                time_s[index].copy(),
+                time_s[index],
                 time_cv,
                 normalised,
             )
             for index in indices
-            if index not in self.profiled or not self.profiled[index].count
         }
 
     def learn(self, index: int, seen: ProfiledConfig) -> None:
@@ -254,8 +253,8 @@ class ConfigurationBeliefs:
 
         Let m and s be the mean and standard deviation of a configuration's accuracy, and v the
         variance between items. After k more items, the variance is u = s^2 v / (k s^2 + v). The
-        mean will be normal with variance s^2 - u, so the configuration is accepted, with z the
-        normal quantile of the certainty, with probability
+        mean will be normal with variance s^2 - u, so the configuration is accepted, with z of
+        `critical_posterior`, with probability
 
             P(k) = Phi((m - floor - z sqrt(u)) / sqrt(s^2 - u))
 
@@ -274,14 +273,16 @@ class ConfigurationBeliefs:
             settled[index] = seen.verdict is not None or believed.accurate[index]
         most = min(self.profiler.most, self.profiler.most_items(self.context, self.query))
         best, reached = np.zeros(self._many), np.zeros(self._many)
-        z = scipy.special.ndtri(certainty)
         more = float(self.profiler.first)
         while more < 2 * most:
             items = np.minimum(more, most - count)
             after = sd**2 * self.surrogates.item_variance
             after /= np.maximum(items, 0) * sd**2 + self.surrogates.item_variance
             moved = np.sqrt(np.maximum(sd**2 - after, 1e-12))
-            gap = np.inf if floor is None else mean - floor - z * np.sqrt(after)
+            gap = np.full(self._many, inf)
+            if floor is not None:
+                least_sd = np.sqrt(after)
+                gap = mean - floor - critical_posterior(certainty, least_sd) * least_sd
             likely = np.where(items > 0, scipy.special.ndtr(gap / moved), 0.0)
             seconds = STEP_S + np.ceil(np.maximum(items, 1) / workers) * item_s
             best, reached = np.maximum(best, likely / seconds), np.maximum(reached, likely)
@@ -299,24 +300,12 @@ class ConfigurationBeliefs:
         """Return the profiling results that the last search predicts for given configurations."""
         kept = self.kept_history
         assert kept is not None, "nothing was ever profiled"
-        seen = list(self.measured.values())
-        time_cv = fmean(each.time_cv for each in seen)
-        normalised = (
-            fmean(each.normalised[0] for each in seen),
-            fmean(each.normalised[1] for each in seen),
-        )
-        return {
-            index: ProfiledConfig(
-                float(kept.accuracy[index]),
-                HISTORY_SD**2 if kept.accuracy_sd is None else float(kept.accuracy_sd[index]) ** 2,
-                None,
-                0,
-                np.exp(kept.log_time[index].astype(np.float64)),
-                time_cv,
-                normalised,
-            )
-            for index in indices
-        }
+        accuracy = kept.accuracy.astype(np.float64)
+        sd = np.full(self._many, HISTORY_SD)
+        if kept.accuracy_sd is not None:
+            sd = kept.accuracy_sd.astype(np.float64)
+        time_s = np.exp(kept.log_time.astype(np.float64))
+        return self._predicted(indices, accuracy, sd**2, time_s)
 
     def believed(self) -> Believed:
         """Return the beliefs about the accuracy of profiled configurations.
@@ -325,8 +314,8 @@ class ConfigurationBeliefs:
         measured. Otherwise the surrogates' mean is used, which is the recorded one if no newer
         results exist. The test or, if it is undecided, the mean decides whether a configuration is
         accurate enough. If the rule of decision states a certainty, the mean is always that of the
-        surrogates, and without a verdict, a configuration is accurate enough if the probability is
-        at least this certainty.
+        surrogates, and without a verdict, a configuration is accurate enough if this mean is above
+        the floor by `critical_posterior`.
         """
         if self._believed is None:
             self._believed = self._judged()
@@ -365,17 +354,19 @@ class ConfigurationBeliefs:
         """Return the beliefs under a rule that states a certainty; arguments are as in `_judge`."""
         assert self.certainty is not None, "the rule of decision states no certainty"
         accuracy, sure = np.full(self._many, nan), np.zeros(self._many)
+        accurate, floor = np.zeros(self._many, dtype=bool), self.query.slo.accuracy
         if len(indices):
-            accuracy[indices] = means[indices]
-            sure[indices] = probability_above(
-                self.query.slo.accuracy, means[indices], sds[indices]
-            )
+            mean, sd = means[indices], sds[indices]
+            accuracy[indices], sure[indices] = mean, probability_above(floor, mean, sd)
+            above = mean - critical_posterior(self.certainty, sd) * sd
+            accurate[indices] = True if floor is None else above >= floor
         for index, seen in self.profiled.items():
             if seen.verdict is not None:
+                accurate[index] = seen.verdict
                 bound = max if seen.verdict else min
                 limit = self.certainty if seen.verdict else 1 - self.certainty
                 sure[index] = bound(sure[index], limit)
-        return Believed(accuracy, sure >= self.certainty, sure)
+        return Believed(accuracy, accurate, sure)
 
     def _rows(self, shown: Mapping[int, ProfiledConfig] | None = None) -> Floats:
         """Return profiles, by default all, in the form of `rows_of`."""

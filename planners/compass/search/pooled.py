@@ -118,6 +118,7 @@ class PooledAccuracy:
             if self._rows:
                 rows = np.array(list(self._rows.values()))
                 own = Seen(np.array(list(self._rows), dtype=np.int64), *rows.T)
+                self.item_variance = _item_variance([*self._seen, own])
                 at = own.configuration
                 theirs = covariance[np.ix_(at, at)] + errors(own, self.item_variance)
                 (mean, covariance), _ = _given(
@@ -156,7 +157,10 @@ class PooledAccuracy:
         beliefs, evidence = zip(
             *(
                 _given(
-                    Normal(mean, fixed + model), theirs + model[square], across + model[:, at], found
+                    Normal(mean, fixed + model),
+                    theirs + model[square],
+                    across + model[:, at],
+                    found,
                 )
                 for model in models
             ),
@@ -168,8 +172,7 @@ class PooledAccuracy:
         """Return mean contents relative to the data set's, in deviations of items, shape (n, F)."""
         centre, scale = self.typical
         return np.asarray(
-            (np.array(contents).reshape(-1, len(centre)) - centre)
-            / np.where(scale > 0, scale, 1.0)
+            (np.array(contents).reshape(-1, len(centre)) - centre) / np.where(scale > 0, scale, 1.0)
         )
 
 
@@ -192,9 +195,7 @@ def _positions(grid: Grid) -> Floats:
     return places
 
 
-def _given(
-    prior: Normal, theirs: Floats, across: Floats, found: Floats
-) -> tuple[Normal, float]:
+def _given(prior: Normal, theirs: Floats, across: Floats, found: Floats) -> tuple[Normal, float]:
     """Return the beliefs given n measurements, and the log likelihood of these up to a constant.
 
     ``theirs`` is the covariance of the measurements, of shape (n, n), ``across`` that of
@@ -224,15 +225,15 @@ def _item_variance(every: Sequence[Seen]) -> float:
     """Return the variance between items, the mean over configurations weighted by items."""
     count, whole = TYPICAL_ITEMS, TYPICAL_ITEMS * TYPICAL_VARIANCE
     for seen in every:
-        sampled = seen.count < EXACT
-        count += float(seen.count[sampled].sum())
-        whole += float((seen.count**2 * seen.variance)[sampled].sum())
+        sampled = seen.items < EXACT
+        count += float(seen.items[sampled].sum())
+        whole += float((seen.items**2 * seen.variance)[sampled].sum())
     return whole / count
 
 
 def errors(seen: Seen, item_variance: float) -> Floats:
     """Return the covariance of the errors of m means of one query's items, of shape (m, m)."""
-    count, exact = seen.count, seen.count >= EXACT
+    count, exact = seen.items, seen.items >= EXACT
     of_items = count**2 * seen.variance + COMMON_ITEMS * item_variance
     variance = of_items / (count + COMMON_ITEMS) / count
     sd = np.sqrt(np.where(exact, seen.variance, variance))

@@ -247,9 +247,10 @@ class Search(InRange, ABC):
         found, certainty = search_state(context, query), self.profiler.decision.certainty
         assert certainty is not None, "the rule of decision states no certainty"
         known = beliefs_of(self, context, query, market, found).configurations
-        sure, seen = float(known.believed().sure[index]), found.profiled[index]
+        believed, seen = known.believed(), found.profiled[index]
+        sure = float(believed.sure[index])
         most = min(self.profiler.most, self.profiler.most_items(context, query))
-        if not 1 - certainty < sure < certainty or seen.count >= most:
+        if believed.accurate[index] or sure <= 1 - certainty or seen.count >= most:
             return False
         left_s = context.remaining(query)
         configuration = context.world.pipeline.configurations[index]
@@ -314,7 +315,9 @@ class Search(InRange, ABC):
         return found
 
 
-def _untried(context: PlanningContext, query: Query, tried: Collection[int]) -> Configuration | None:
+def _untried(
+    context: PlanningContext, query: Query, tried: Collection[int]
+) -> Configuration | None:
     """Return the active plan's configuration, or None if it was tried or no plan is active."""
     plan = context.plan_of(query)
     if plan is None or plan.configuration.index in tried:

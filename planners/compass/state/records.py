@@ -116,7 +116,7 @@ class Seen(NamedTuple):
     configuration: Ints  # indices, of shape (m,)
     accuracy: Floats  # means, of shape (m,)
     variance: Floats  # variances of the means, of shape (m,)
-    count: Floats  # numbers of items, of shape (m,)
+    items: Floats  # numbers of items, of shape (m,)
     apart: bool = False  # whether no item was measured in two configurations
 
 
