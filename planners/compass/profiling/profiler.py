@@ -5,7 +5,7 @@ takes a fixed number of items, as the baselines do.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import Literal
 
@@ -13,9 +13,10 @@ import numpy as np
 
 from planners.common.ranges import Count, InRange, Level
 from planners.common.weak_cache import KEPT
+from planners.compass.profiling.decisions import Decision, TTest
 from planners.compass.profiling.estimates import (
     Strata,
-    decided,
+    rare_variance,
     regressed_mean,
     simple_mean,
     strata_of,
@@ -60,12 +61,14 @@ class Profiler(InRange, ABC):
         batch: number of items measured between two tests.
         most: number of items after which profiling ends without a verdict.
         alpha: probability of a wrong verdict in each test; 0 turns tests off.
+        decision: rule by which a mean counts as above or below the floor.
     """
 
     first: int = 16
     batch: int = 16
     most: int = 96
     alpha: float = 0.0
+    decision: Decision = TTest()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -92,7 +95,16 @@ class Profiler(InRange, ABC):
     def profile(
         self, context: PlanningContext, query: Query, configuration: Configuration
     ) -> Belief:
-        """Measure a configuration until the test decides, or until items or budget run out."""
+        """Measure a configuration until the test decides, or until items or budget run out.
+
+        If the rule of decision states a certainty, only the next items are measured, because the
+        search decides whether further ones can still pay.
+        """
+        if self.decision.certainty is not None:
+            known = context.profile(query, configuration, 0).count
+            wanted = self.first if known < self.first else known + self.batch
+            wanted = min(wanted, max(known, self.most))
+            return self.measure(context, query, configuration, wanted, self.alpha)
         wanted = self.first
         while True:
             belief = self.measure(context, query, configuration, wanted, self.alpha)
@@ -138,8 +150,24 @@ class Profiler(InRange, ABC):
         )
         if not variance < alone:
             return None
+        return self._decided(query, estimate, mean, variance, freedom, alpha)
+
+    def _decided(
+        self,
+        query: Query,
+        estimate: Estimate,
+        mean: float,
+        variance: float,
+        freedom: float,
+        alpha: float | None,
+    ) -> Belief:
+        """Return a result with the verdict of the rule of decision; None is the usual level."""
+        if self.decision.certainty is not None:
+            variance = max(variance, rare_variance(estimate.measurement.accuracy))
         alpha = self.alpha if alpha is None else alpha
-        verdict = decided(mean, variance, freedom, query.slo.accuracy, alpha)
+        verdict = self.decision.verdict(
+            mean, variance, freedom, estimate.count, query.slo.accuracy, alpha
+        )
         return Belief(estimate, mean, variance, verdict)
 
     def _strata(self, context: PlanningContext, query: Query) -> tuple[Ints, Floats] | None:
@@ -192,6 +220,7 @@ class RandomProfiler(Profiler):
     batch: Count = 16
     most: Count = 96
     alpha: Level = 0.05
+    decision: Decision = field(default_factory=TTest)
 
     def measure(
         self,
@@ -204,8 +233,7 @@ class RandomProfiler(Profiler):
         """Measure a configuration on the first ``items`` items, and test once."""
         estimate = context.profile(query, configuration, items)
         mean, variance, freedom = simple_mean(estimate.measurement.accuracy)
-        verdict = decided(mean, variance, freedom, query.slo.accuracy, alpha)
-        return Belief(estimate, mean, variance, verdict)
+        return self._decided(query, estimate, mean, variance, freedom, alpha)
 
     def _strata(self, context: PlanningContext, query: Query) -> tuple[Ints, Floats]:
         """Assign all items to one stratum of weight 1."""
@@ -252,6 +280,7 @@ class StratifiedProfiler(Profiler):
             the mean.
         alpha: level of each two-sided test, which is its probability of a wrong verdict.
         allocation: ``"proportional"`` makes n_g proportional to W_g, and ``"neyman"`` to W_g s_g.
+        decision: rule by which a mean counts as above or below the floor: `TTest` or `Certain`.
     """
 
     strata: Count = 8
@@ -260,6 +289,7 @@ class StratifiedProfiler(Profiler):
     most: Count = 96
     alpha: Level = 0.05
     allocation: Literal["proportional", "neyman"] = "proportional"
+    decision: Decision = field(default_factory=TTest)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -288,8 +318,7 @@ class StratifiedProfiler(Profiler):
         taken = _from_strata(items, ideal, measured, grouped.strata, grouped.members, grouped.sizes)
         estimate = context.profile(query, configuration, taken)
         mean, variance, freedom, _ = grouped.mean(estimate)
-        verdict = decided(mean, variance, freedom, query.slo.accuracy, alpha)
-        return Belief(estimate, mean, variance, verdict)
+        return self._decided(query, estimate, mean, variance, freedom, alpha)
 
     def _strata(self, context: PlanningContext, query: Query) -> tuple[Ints, Floats]:
         """Return the stratum of each item of a query, and the weights of the strata."""

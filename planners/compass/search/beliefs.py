@@ -10,15 +10,19 @@ import numpy as np
 
 from planners.bayesopt.encodings import blocks, mixed, one_hot, ordinal
 from planners.common.weak_cache import KEPT
+from planners.compass.profiling.profiler import Profiler
 from planners.compass.search.cmbo import Cmbo, Domain
 from planners.compass.search.configuration_beliefs import Believed, ConfigurationBeliefs
 from planners.compass.search.history import Prior, WarmStart
 from planners.compass.search.planning_model import PlanningModel
+from planners.compass.search.pooled import PooledAccuracy
 from planners.compass.search.query_plans import (
     Held,
     PayablePlans,
     ProfiledSizes,
     QueryPlans,
+    error_of,
+    kept_if_lognormal,
     kept_in_time,
     losses,
     undominated,
@@ -42,6 +46,9 @@ HOPED = 0.9
 LIKELY_TO_DO = 0.5
 """A plan that fits is proposed before all others if it meets the SLO with this probability."""
 
+WORTH_A_TRY = 0.25
+"""Least probability of meeting the SLO at which a plan is offered, if a certainty is stated."""
+
 SLOWER = tuple(map(NormalDist().inv_cdf, (11 / 12, 9 / 12, 7 / 12)))
 """Standard normal quantiles that represent devices slower than the median, slowest first."""
 
@@ -56,6 +63,7 @@ class Beliefs:
         model: the margins and assumptions by which plans are judged.
         warm_start: chooses and weights histories.
         features: features of all configurations, as inputs of surrogates.
+        profiler: measures configurations; its rule of decision judges them.
         context: the planning context.
         query: the query.
         market: the pools, their prices, and the stations that exist.
@@ -70,6 +78,7 @@ class Beliefs:
         model: PlanningModel,
         warm_start: WarmStart,
         features: Callable[[Pipeline], Floats],
+        profiler: Profiler,
         context: PlanningContext,
         query: Query,
         market: Market,
@@ -93,9 +102,10 @@ class Beliefs:
         )
         self._judged: set[int] = set()
         self._payable: PayablePlans | None = None
-        blank = partial(_blank, model, self._domain, self._base, query)
+        certainty = profiler.decision.certainty
+        blank = partial(_blank, model, self._domain, self._base, query, certainty)
         self.configurations = ConfigurationBeliefs(
-            context, query, found, warm_start, features, blank
+            context, query, found, warm_start, features, blank, self._domain.accuracy, profiler
         )
 
     def learn(self, index: int, seen: ProfiledConfig) -> None:
@@ -124,17 +134,41 @@ class Beliefs:
         exclude = np.zeros(len(self._domain), dtype=bool)
         exclude[list(excluded)] = True
         urgent = reference is None or self._waits
+        worth = None
+        if self.configurations.certainty is not None:
+            workers = self.configurations.context.world.cluster.profiling.workers
+            worth, least = self.configurations.prospects(workers, least), 0.0
         possible = np.isfinite(cost)
         if reference is None and possible.any() and self._market.value > 0:
             reference = float(cost[possible].max()) + self._market.value
         plan = None
         if urgent and not has_room.all():
             surrogates.reprice(np.where(has_room, cost, inf), reference)
-            plan = surrogates.propose(exclude, max(least, LIKELY_TO_DO))
+            plan = surrogates.propose(
+                exclude, max(least, LIKELY_TO_DO) if worth is None else 0.0, worth
+            )
         if plan is None:
             surrogates.reprice(cost, reference)
-            plan = surrogates.propose(exclude, least)
+            plan = surrogates.propose(exclude, least, worth)
         return None if plan is None else int(base.view.configuration[plan])
+
+    def assume(self, most: int) -> None:
+        """Consider up to ``most`` unmeasured configurations as the surrogates predict them.
+
+        They are those with a plan whose worth, its probability of meeting the SLO times the worth
+        of service minus its price, is the highest.
+        """
+        known, base = self.configurations, self._base
+        if not known.measured:
+            return
+        cost, _ = base.costs(known.surrogates.time_s())
+        worth = np.full(len(self._domain), -inf)
+        likely = known.surrogates.feasible()
+        np.maximum.at(worth, base.view.configuration, likely * self._market.value - cost)
+        worth[list(known.measured)] = -inf
+        chosen = np.argsort(-worth, kind="stable")[:most]
+        known.assume([index for index in chosen.tolist() if worth[index] > -self._market.value])
+        self._payable, self._judged = None, set()
 
     def least_price(self) -> Floats:
         """Return configurations' lowest plan prices, infinite without a plan, of shape (C,)."""
@@ -162,7 +196,10 @@ class Beliefs:
         its, believed = self._profiled(), self.configurations.believed()
         loss, otherwise = self._losses(its), its.latency_s
         if not loss.min(initial=inf) < inf:
-            loss = self._missed(its, believed.accuracy[its.configuration])
+            if self.configurations.certainty is None:
+                loss = self._missed(its, believed.accuracy[its.configuration])
+            else:
+                loss = self._unsure(its, believed.sure[its.configuration])
             otherwise = its.price
         chosen = undominated(its.demand, loss, otherwise, most)
         return [self._offer(its, at, believed) for at in chosen.tolist()]
@@ -171,6 +208,12 @@ class Beliefs:
         """Return the loss of each plan, or infinity if it is infeasible; see `Market.loss`."""
         believed = self.configurations.believed()
         return losses(its, believed.accurate, believed.sure, self._planned_s, self._market.value)
+
+    def _unsure(self, its: PayablePlans, sure: Floats) -> Floats:
+        """Return the loss of plans that are not sure enough; infinite where they may not pay."""
+        likely = sure * its.in_time
+        lost = its.price + (1 - likely) * self._market.value
+        return np.where(likely >= WORTH_A_TRY, lost, inf)
 
     def _missed(self, its: PayablePlans, accuracy: Floats) -> Floats:
         """Return the sum of each plan's relative excess of latency and lack of accuracy."""
@@ -353,7 +396,12 @@ class Beliefs:
         return in_time
 
     def _kept(self, latency_s: Floats) -> Floats:
-        return kept_in_time(latency_s, self._bound_s, self._model.headroom)
+        certainty = self.configurations.certainty
+        if certainty is None or self._bound_s == inf:
+            return kept_in_time(latency_s, self._bound_s, self._model.headroom)
+        return kept_if_lognormal(
+            latency_s, self._bound_s, error_of(self._model.headroom, certainty)
+        )
 
 
 def beliefs_of(
@@ -361,7 +409,13 @@ def beliefs_of(
 ) -> Beliefs:
     """Return the beliefs about a query's plans under the parameters of a search."""
     features = ENCODINGS[search.encoding]
-    return Beliefs(search.model, search.warm_start, features, context, query, market, found)
+    return Beliefs(
+        search.model,
+        search.warm_start,
+        features,
+        search.profiler,
+        *(context, query, market, found),
+    )
 
 
 def _domain(pipeline: Pipeline, features: Callable[[Pipeline], Floats]) -> Domain:
@@ -370,7 +424,13 @@ def _domain(pipeline: Pipeline, features: Callable[[Pipeline], Floats]) -> Domai
 
 
 def _blank(
-    model: PlanningModel, domain: Domain, base: QueryPlans, query: Query, prior: Prior | None
+    model: PlanningModel,
+    domain: Domain,
+    base: QueryPlans,
+    query: Query,
+    certainty: float | None,
+    prior: Prior | None,
+    pooled: PooledAccuracy | None,
 ) -> Cmbo:
     """Return surrogates without observations; their prior is that of histories, if given."""
     return Cmbo(
@@ -383,7 +443,9 @@ def _blank(
         accuracy=query.slo.accuracy,
         fixed_s=base.fixed_s,
         latency_quantile=query.slo.latency_quantile,
-        latency_margin=model.headroom,
-        prior_accuracy=None if prior is None else prior.accuracy,
+        latency_margin=model.headroom if certainty is None else 1.0,
+        latency_error=0.0 if certainty is None else error_of(model.headroom, certainty),
+        prior_accuracy=None if prior is None or pooled is not None else prior.accuracy,
         prior_log_time=None if prior is None else prior.log_time,
+        pooled=pooled,
     )

@@ -23,6 +23,8 @@ from numpy.typing import ArrayLike
 from planners.bayesopt.acquisition import feasible_saving, probability_above
 from planners.bayesopt.gaussian_process import GaussianProcess, Grid
 from planners.compass.search.plan_latency import PlanLatency, all_keep_bound, best_saving
+from planners.compass.search.pooled import TYPICAL_VARIANCE as ITEM_VARIANCE
+from planners.compass.search.pooled import PooledAccuracy
 from scenarios.compiled import compiled
 from scenarios.numerics import Bools, Floats, Ints
 
@@ -95,11 +97,14 @@ class Cmbo:
             an array of shape (P,) or a number.
         latency_quantile: the quantile of latency that ``latency_s`` bounds.
         latency_margin: the share of the latency bound within which plans must stay.
+        latency_error: standard deviation of the log of true over predicted latency.
         blocks: see `Domain`.
         upstream: see `Domain`; by default all blocks.
         prior_accuracy: accuracies from histories, of shape (C,). Surrogates learn the deviations
             from these.
         prior_log_time: logarithms of operator times (in seconds) from histories, of shape (C, N).
+        pooled: the surrogate of accuracy, if all queries of the data set share a model. There is no
+            ``prior_accuracy`` then.
 
     Attributes:
         reference: the cost from which savings are counted; only cheaper plans are proposed. At
@@ -119,10 +124,12 @@ class Cmbo:
         fixed_s: ArrayLike = 0.0,
         latency_quantile: float = 0.95,
         latency_margin: float = 1.0,
+        latency_error: float = 0.0,
         blocks: Sequence[int] | None = None,
         upstream: Sequence[tuple[int, ...]] | None = None,
         prior_accuracy: Floats | None = None,
         prior_log_time: Floats | None = None,
+        pooled: PooledAccuracy | None = None,
     ) -> None:
         if isinstance(points, Domain):
             domain = points
@@ -136,11 +143,13 @@ class Cmbo:
         self._transfer_s = transfer_s
         self._fixed_s = np.broadcast_to(np.asarray(fixed_s, dtype=np.float64), cost.shape)
         self._cost = cost
+        self._latency_error = latency_error
         self._bound_s = None if latency_s is None else latency_s * latency_margin
         self._accuracy_bound = accuracy
         self._quantile = NormalDist().inv_cdf(latency_quantile)
         self._prior_accuracy = prior_accuracy
         self._prior_log_time = prior_log_time
+        self._pooled = pooled
         self._accuracy = GaussianProcess(
             domain.accuracy,
             centre=ACCURACY_CENTRE if prior_accuracy is None else 0.0,
@@ -219,7 +228,10 @@ class Cmbo:
             accuracy = accuracy - self._prior_accuracy[indices]
         if self._prior_log_time is not None:
             log_time = log_time - self._prior_log_time[indices]
-        self._accuracy.observe_all(indices, accuracy[:, None], accuracy_variance[:, None])
+        if self._pooled is None:
+            self._accuracy.observe_all(indices, accuracy[:, None], accuracy_variance[:, None])
+        else:
+            self._pooled.observe_all(indices, accuracy, accuracy_variance, samples)
         for surrogate, values in zip(self._times, log_time.T, strict=True):
             surrogate.observe_all(indices, values)
         _note(
@@ -236,14 +248,22 @@ class Cmbo:
         self._cost = cost
         self.reference = above(cost[np.isfinite(cost)]) if reference is None else reference
 
-    def propose(self, exclude: Bools | None = None, least: float = 0.0) -> int | None:
+    @property
+    def item_variance(self) -> float:
+        """Variance of accuracy between items that is assumed where it is not known."""
+        return ITEM_VARIANCE if self._pooled is None else self._pooled.item_variance
+
+    def propose(
+        self, exclude: Bools | None = None, least: float = 0.0, worth: Floats | None = None
+    ) -> int | None:
         """Return the index of the first plan with the largest utility, or None.
 
         A plan is ignored if ``exclude``, of shape (C,), marks its configuration, or if its
         probability of meeting the SLO is below ``least``. Returns None if no other plan costs less
-        than the reference.
+        than the reference. ``worth``, of shape (C,), replaces the probabilities of being accurate
+        enough.
         """
-        accurate = self._likely_accurate()
+        accurate = self._likely_accurate() if worth is None else worth
         if exclude is not None:
             accurate = np.where(exclude, 0.0, accurate)
         chosen = best_saving(self.reference, self._cost, accurate, self._believed_latency(), least)
@@ -273,6 +293,8 @@ class Cmbo:
 
     def accuracy(self) -> tuple[Floats, Floats]:
         """Return means and standard deviations of configurations' accuracies, of shape (C,)."""
+        if self._pooled is not None:
+            return self._pooled.predict()
         mean, sd = (each[:, 0] for each in self._accuracy.predict())
         if self._prior_accuracy is not None:
             mean = mean + self._prior_accuracy
@@ -352,6 +374,7 @@ class Cmbo:
         cv, error, moving, still = self._size_statistics()
         spread = log1p(cv**2)
         bound_s = inf if self._bound_s is None else self._bound_s
+        error += self._latency_error**2
         return bound_s, moving * exp(self._quantile * sqrt(spread) - spread / 2), still, error
 
     def _size_statistics(self) -> tuple[float, float, float, float]:

@@ -1,6 +1,6 @@
 """Beliefs about the configurations of one query, estimated from profiling and histories."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, nan, sqrt
 from statistics import fmean
@@ -9,9 +9,13 @@ import numpy as np
 import scipy  # submodules load at first use
 
 from planners.bayesopt.acquisition import probability_above
+from planners.bayesopt.gaussian_process import Grid
 from planners.common.weak_cache import KEPT
+from planners.compass.profiling.decisions import critical_posterior
+from planners.compass.profiling.profiler import Profiler
 from planners.compass.search.cmbo import Cmbo
 from planners.compass.search.history import Prior, WarmStart
+from planners.compass.search.pooled import PooledAccuracy
 from planners.compass.state.records import (
     ACCURACY,
     COUNT,
@@ -24,6 +28,7 @@ from planners.compass.state.records import (
     History,
     ProfiledConfig,
     SearchState,
+    Seen,
     rows_of,
 )
 from scenarios.applications.pipeline import Pipeline
@@ -42,6 +47,9 @@ RELIABLE = 128
 
 HISTORY_SD = 0.04
 """Assumed standard deviation of a surrogate's error on configurations that were not profiled."""
+
+STEP_S = 0.1
+"""Seconds that a step of the search takes besides profiling."""
 
 LEAST_TO_MATURE = 4
 """Histories are used until at least this many configurations were profiled for a query."""
@@ -71,8 +79,10 @@ class ConfigurationBeliefs:
     found: SearchState  # state of the query's search
     warm_start: WarmStart  # use of histories
     features: Callable[[Pipeline], Floats]  # features of the configurations
-    # A function that creates surrogates from a prior, or from none.
-    blank: Callable[[Prior | None], Cmbo]
+    # A function that creates surrogates from a prior of histories and a shared model, or from none.
+    blank: Callable[[Prior | None, PooledAccuracy | None], Cmbo]
+    grid: Grid  # the configurations, for the shared model
+    profiler: Profiler  # measures configurations; its rule of decision judges them
 
     def __post_init__(self) -> None:
         items = self.context.bulk.features(self.query)
@@ -89,10 +99,20 @@ class ConfigurationBeliefs:
 
     @property
     def in_doubt(self) -> bool:
-        """Whether some profile is undecided and has so few items that surrogates must judge it."""
+        """Whether some profile is undecided and has so few items that surrogates must judge it.
+
+        If the rule of decision states a certainty, surrogates judge all profiles without a verdict.
+        """
+        if self.certainty is not None:
+            return bool(self.profiled)
         return any(
             seen.verdict is None and seen.count < RELIABLE for seen in self.profiled.values()
         )
+
+    @property
+    def certainty(self) -> float | None:
+        """The probability of meeting the floor that the rule of decision asks for, or None."""
+        return self.profiler.decision.certainty
 
     @property
     def histories(self) -> list[History]:
@@ -109,27 +129,84 @@ class ConfigurationBeliefs:
     def surrogates(self) -> Cmbo:
         """The surrogates; they are created at the first access."""
         if self._made is None:
-            self._made = self.blank(self._prior())
-            _observe(self._made, list(self.profiled), self._rows())
+            self._made = self.blank(self._prior(), self._pooled())
+            _observe(self._made, list(self.measured), self._rows(self.measured))
             self._believed = None
         return self._made
+
+    @property
+    def items(self) -> int:
+        """Total number of measured items over all configurations."""
+        return sum(seen.count for seen in self.profiled.values())
+
+    @property
+    def measured(self) -> Mapping[int, ProfiledConfig]:
+        """The profiling results of configurations that were measured and not only assumed."""
+        if self.certainty is None:
+            return self.profiled
+        return {index: seen for index, seen in self.profiled.items() if seen.count}
+
+    def assume(self, indices: Sequence[int]) -> None:
+        """Add predicted results of unmeasured configurations, in place of earlier predictions."""
+        accuracy, sd = self.surrogates.accuracy()
+        time_s = self.surrogates.time_s().copy()
+        self.profiled = {**self.measured, **self._predicted(indices, accuracy, sd**2, time_s)}
+        self._believed = None
+
+    def _predicted(
+        self, indices: Sequence[int], accuracy: Floats, variance: Floats, time_s: Floats
+    ) -> dict[int, ProfiledConfig]:
+        """Return results for configurations as if no item was measured; arrays are over all C."""
+        seen = list(self.measured.values())
+        time_cv = fmean(each.time_cv for each in seen)
+        normalised = (
+            fmean(each.normalised[0] for each in seen),
+            fmean(each.normalised[1] for each in seen),
+        )
+        return {
+            index: ProfiledConfig(
+                float(accuracy[index]),
+                float(variance[index]),
+                None,
+                0,
+                time_s[index],
+                time_cv,
+                normalised,
+            )
+            for index in indices
+        }
 
     def learn(self, index: int, seen: ProfiledConfig) -> None:
         """Add the profiling result of a configuration."""
         self.profiled[index] = seen
         self._believed = None
         self._on_record = False
-        if self.histories and len(self.profiled) in REWEIGHED_AT:
-            self.matured = self._matured()
+        if self.histories and len(self.measured) in REWEIGHED_AT:
+            self.matured = self._pools_nothing and self._matured()
             self._made = None
         elif self._made is not None:
             _observe(self._made, [index], seen.row[None])
 
+    @property
+    def _pools_nothing(self) -> bool:
+        return self.warm_start.sharing != "pooled"
+
+    def _pooled(self) -> PooledAccuracy | None:
+        """Return the data set's shared model of accuracy, or None if queries share none."""
+        if self._pools_nothing:
+            return None
+        items = self.context.bulk.features(self.query.dataset)
+        typical = KEPT.of(
+            items, "mean and sd", lambda: np.array([items.mean(axis=0), items.std(axis=0)])
+        )
+        return PooledAccuracy(self.grid, typical, self._content, self.histories)
+
     def _prior(self) -> Prior | None:
-        rows = self._rows()
+        measured = self.measured
+        rows = self._rows(measured)
         return self.warm_start.prior(
             self.histories,
-            np.fromiter(self.profiled, np.int64, len(self.profiled)),
+            np.fromiter(measured, np.int64, len(measured)),
             np.ascontiguousarray(rows[:, ACCURACY]),
             np.ascontiguousarray(rows[:, TOTAL_S]),
         )
@@ -143,7 +220,7 @@ class ConfigurationBeliefs:
         prior = None if len(self.profiled) < LEAST_TO_MATURE else self._prior()
         if prior is None:
             return False
-        own = self.blank(None)
+        own = self.blank(None, None)
         seen, rows = list(self.profiled), self._rows()
         _observe(own, seen, rows)
         theirs = np.abs(prior.accuracy[seen] - rows[:, ACCURACY]).mean()
@@ -151,44 +228,84 @@ class ConfigurationBeliefs:
 
     def history(self) -> History:
         """Return this query's beliefs as a history for later queries."""
-        accuracy, _ = self.surrogates.accuracy()
+        accuracy, sd = self.surrogates.accuracy()
         log_time, _ = self.surrogates.log_time()
+        measured = self.measured
+        rows = self._rows(measured)
+        seen = Seen(
+            np.fromiter(measured, np.int64, len(measured)),
+            rows[:, ACCURACY],
+            rows[:, VARIANCE],
+            rows[:, COUNT],
+        )
         return History(
             self.query.dataset,
             self._content,
             accuracy.astype(np.float32),
             log_time.astype(np.float32),
-            len(self.profiled),
+            len(measured),
+            None if self.certainty is None else sd.astype(np.float32),
+            None if self._pools_nothing else seen,
         )
+
+    def prospects(self, workers: int, least: float) -> Floats:
+        """Return how fast profiling probably accepts each configuration, per second, shape (C,).
+
+        Let m and s be the mean and standard deviation of a configuration's accuracy, and v the
+        variance between items. After k more items, the variance is u = s^2 v / (k s^2 + v). The
+        mean will be normal with variance s^2 - u, so the configuration is accepted, with z of
+        `critical_posterior`, with probability
+
+            P(k) = Phi((m - floor - z sqrt(u)) / sqrt(s^2 - u))
+
+        The result is the largest P(k) / (seconds for k items) over doubling k, as in the knowledge
+        gradient KG(*) (Frazier and Powell, "Paradoxes in learning and the marginal value of
+        information", 2010). It is 0 if no P(k) reaches ``least``, or if nothing is left to measure.
+        """
+        certainty, floor = self.certainty, self.query.slo.accuracy
+        assert certainty is not None, "the rule of decision states no certainty"
+        mean, sd = self.surrogates.accuracy()
+        item_s = self.surrogates.time_s().sum(axis=1)
+        count, settled = np.zeros(self._many), np.zeros(self._many, dtype=bool)
+        believed = self.believed()
+        for index, seen in self.profiled.items():
+            count[index] = seen.count
+            settled[index] = seen.verdict is not None or believed.accurate[index]
+        most = min(self.profiler.most, self.profiler.most_items(self.context, self.query))
+        best, reached = np.zeros(self._many), np.zeros(self._many)
+        more = float(self.profiler.first)
+        while more < 2 * most:
+            items = np.minimum(more, most - count)
+            after = sd**2 * self.surrogates.item_variance
+            after /= np.maximum(items, 0) * sd**2 + self.surrogates.item_variance
+            moved = np.sqrt(np.maximum(sd**2 - after, 1e-12))
+            gap = np.full(self._many, inf)
+            if floor is not None:
+                least_sd = np.sqrt(after)
+                gap = mean - floor - critical_posterior(certainty, least_sd) * least_sd
+            likely = np.where(items > 0, scipy.special.ndtr(gap / moved), 0.0)
+            seconds = STEP_S + np.ceil(np.maximum(items, 1) / workers) * item_s
+            best, reached = np.maximum(best, likely / seconds), np.maximum(reached, likely)
+            more *= 2
+        return np.where(settled | (reached < least), 0.0, best)
 
     def promise(self) -> Floats:
         """Return the last estimated probabilities of meeting the accuracy floor, of shape (C,)."""
         kept = self.kept_history
         assert kept is not None, "nothing was ever profiled"
-        return probability_above(self.query.slo.accuracy, kept.accuracy, HISTORY_SD)
+        sd = HISTORY_SD if kept.accuracy_sd is None else kept.accuracy_sd
+        return probability_above(self.query.slo.accuracy, kept.accuracy, sd)
 
     def expected(self, indices: Sequence[int]) -> dict[int, ProfiledConfig]:
         """Return the profiling results that the last search predicts for given configurations."""
         kept = self.kept_history
         assert kept is not None, "nothing was ever profiled"
-        seen = list(self.profiled.values())
-        time_cv = fmean(each.time_cv for each in seen)
-        normalised = (
-            fmean(each.normalised[0] for each in seen),
-            fmean(each.normalised[1] for each in seen),
-        )
-        return {
-            index: ProfiledConfig(
-                float(kept.accuracy[index]),
-                HISTORY_SD**2,
-                None,
-                0,
-                np.exp(kept.log_time[index].astype(np.float64)),
-                time_cv,
-                normalised,
-            )
-            for index in indices
-        }
+        accuracy = kept.accuracy.astype(np.float64)
+        sd = np.full(self._many, HISTORY_SD)
+        if kept.accuracy_sd is not None:
+            sd = kept.accuracy_sd.astype(np.float64)
+        time_s = np.exp(kept.log_time.astype(np.float64))
+        return self._predicted(indices, accuracy, sd**2, time_s)
 
     def believed(self) -> Believed:
         """Return the beliefs about the accuracy of profiled configurations.
@@ -196,7 +313,9 @@ class ConfigurationBeliefs:
         The measured mean is used if the test has decided or at least `RELIABLE` items were
         measured. Otherwise the surrogates' mean is used, which is the recorded one if no newer
         results exist. The test or, if it is undecided, the mean decides whether a configuration is
-        accurate enough.
+        accurate enough. If the rule of decision states a certainty, the mean is always that of the
+        surrogates, and without a verdict, a configuration is accurate enough if this mean is above
+        the floor by `critical_posterior`.
         """
         if self._believed is None:
             self._believed = self._judged()
@@ -210,10 +329,14 @@ class ConfigurationBeliefs:
                 means, sds = self.surrogates.accuracy()
             else:
                 means = kept.accuracy.astype(np.float64)
+                if kept.accuracy_sd is not None:
+                    sds = kept.accuracy_sd.astype(np.float64)
         floor, many = self.query.slo.accuracy, self._many
         indices = np.fromiter(self.profiled, np.int64, len(self.profiled))
         accuracy, accurate, sure = np.full(many, nan), np.zeros(many, dtype=bool), np.zeros(many)
         margin = np.empty(len(indices))
+        if self.certainty is not None:
+            return self._sure_enough(indices, means, sds)
         _judge(
             indices,
             self._rows(),
@@ -227,9 +350,27 @@ class ConfigurationBeliefs:
         sure[indices] = scipy.special.ndtr(margin)
         return Believed(accuracy, accurate, sure)
 
-    def _rows(self) -> Floats:
-        """Return all profiles in the form of `rows_of`."""
-        return rows_of(self.profiled.values(), self._operators)
+    def _sure_enough(self, indices: Ints, means: Floats, sds: Floats) -> Believed:
+        """Return the beliefs under a rule that states a certainty; arguments are as in `_judge`."""
+        assert self.certainty is not None, "the rule of decision states no certainty"
+        accuracy, sure = np.full(self._many, nan), np.zeros(self._many)
+        accurate, floor = np.zeros(self._many, dtype=bool), self.query.slo.accuracy
+        if len(indices):
+            mean, sd = means[indices], sds[indices]
+            accuracy[indices], sure[indices] = mean, probability_above(floor, mean, sd)
+            above = mean - critical_posterior(self.certainty, sd) * sd
+            accurate[indices] = True if floor is None else above >= floor
+        for index, seen in self.profiled.items():
+            if seen.verdict is not None:
+                accurate[index] = seen.verdict
+                bound = max if seen.verdict else min
+                limit = self.certainty if seen.verdict else 1 - self.certainty
+                sure[index] = bound(sure[index], limit)
+        return Believed(accuracy, accurate, sure)
+
+    def _rows(self, shown: Mapping[int, ProfiledConfig] | None = None) -> Floats:
+        """Return profiles, by default all, in the form of `rows_of`."""
+        return rows_of((self.profiled if shown is None else shown).values(), self._operators)
 
 
 @compiled

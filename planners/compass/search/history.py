@@ -23,6 +23,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice, takewhile
 from math import exp
+from typing import Literal
 
 import numpy as np
 
@@ -30,9 +31,11 @@ from planners.bayesopt.encodings import blocks
 from planners.bayesopt.gaussian_process import GaussianProcess
 from planners.common.ranges import InRange, Positive, WholeNumber
 from planners.common.weak_cache import KEPT
+from planners.compass.profiling.estimates import rare_variance
 from planners.compass.search.cmbo import LOG_TIME_SCALE, SHORTEST_S, Domain
 from planners.compass.state.records import (
     History,
+    Seen,
     dataset_state,
     search_settled,
     seen_search_states,
@@ -69,6 +72,10 @@ class WarmStart(InRange):
         least_measured: number of configurations that a query must have profiled to provide a
             history.
         temperature: the loss at which a history's weight is 1/e of its weight at no loss.
+        sharing: ``"ranked"`` weights histories by how well they rank measurements, as above.
+            ``"pooled"`` lets all queries of a data set share one model of accuracy
+            (`PooledAccuracy`), to which waiting queries contribute too; then only the histories of
+            times are weighted.
 
     Raises:
         ValueError: a number is out of range.
@@ -78,9 +85,12 @@ class WarmStart(InRange):
     ahead: WholeNumber = 16
     least_measured: WholeNumber = 3
     temperature: Positive = 0.1
+    sharing: Literal["ranked", "pooled"] = "ranked"
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.sharing not in ("ranked", "pooled"):
+            raise ValueError(f"sharing={self.sharing!r}: choose ranked or pooled")
         if self.ahead == 1:
             raise ValueError("ahead=1: must be 0, or 2 or more")
 
@@ -92,12 +102,18 @@ class WarmStart(InRange):
         features: Callable[[Pipeline], Floats],
     ) -> list[History]:
         """Return the histories with mean features nearest to ``content``; charge planning time."""
-        first = profiled_ahead(context, query.dataset, self.ahead, features)
+        first = profiled_ahead(
+            context, query.dataset, self.ahead, features, apart=self.sharing == "pooled"
+        )
         start = [] if first is None else [first]
         if self.histories == 0:
             context.charge(query, "history", len(start))
             return start
-        known = known_histories(context, query.dataset, self.least_measured)
+        known = (
+            known_histories(context, query.dataset, 1, waiting=True)
+            if self.sharing == "pooled"
+            else known_histories(context, query.dataset, self.least_measured)
+        )
         chosen = known.nearest(query.id, content, self.histories)
         context.charge(query, "history", len(chosen) + len(start))
         return [*start, *chosen]
@@ -241,14 +257,22 @@ class DepartedHistories:
         return DepartedHistories(known, place[first:], many, departed[-1].id)
 
 
-def known_histories(context: PlanningContext, dataset: str, least_measured: int) -> HistoryStore:
-    """Return the histories of a data set, which are collected once per call."""
+def known_histories(
+    context: PlanningContext, dataset: str, least_measured: int, *, waiting: bool = False
+) -> HistoryStore:
+    """Return the histories of a data set, which are collected once per call.
+
+    Those of waiting queries are included if ``waiting``.
+    """
 
     def look_up() -> HistoryStore:
-        _, living = _seen(context, context.running[-LOOKED_AT:], dataset, least_measured)
+        queries = context.running[-LOOKED_AT:]
+        if waiting:
+            queries = (*queries, *context.waiting[-LOOKED_AT:])
+        _, living = _seen(context, queries, dataset, least_measured)
         return living.and_also(_left(context, dataset, least_measured))
 
-    return KEPT.of(context, ("histories", dataset, least_measured), look_up)
+    return KEPT.of(context, ("histories", dataset, least_measured, waiting), look_up)
 
 
 def _left(context: PlanningContext, dataset: str, least_measured: int) -> HistoryStore:
@@ -286,39 +310,57 @@ def _seen(
 
 
 def profiled_ahead(
-    context: PlanningContext, dataset: str, samples: int, features: Callable[[Pipeline], Floats]
+    context: PlanningContext,
+    dataset: str,
+    samples: int,
+    features: Callable[[Pipeline], Floats],
+    *,
+    apart: bool = False,
 ) -> History | None:
     """Return the offline history of a data set, which the first call finds by profiling.
 
     Configurations are profiled on ``samples`` items each until the data set's budget is spent. The
     richest comes first. After each, the one whose accuracy is the most uncertain follows. This adds
-    to planning cost but not to response time. Returns None if nothing was profiled.
+    to planning cost but not to response time. Each configuration is measured on other items if
+    ``apart``, which tells more about the level that all share, and on the same ones otherwise.
+    Returns None if nothing was profiled.
     """
     if samples == 0:
         return None
     offline = dataset_state(context, dataset).offline
     known = offline.get(samples)
     if known is None:
-        known = _profile(context, dataset, samples, features)
+        known = _profile(context, dataset, samples, features, apart)
         update_dataset(context, dataset, offline={**offline, samples: known})
     return known if known.measured else None
 
 
 def _profile(
-    context: PlanningContext, dataset: str, samples: int, features: Callable[[Pipeline], Floats]
+    context: PlanningContext,
+    dataset: str,
+    samples: int,
+    features: Callable[[Pipeline], Floats],
+    apart: bool,
 ) -> History:
     pipeline = context.world.pipeline
     points, configurations = features(pipeline), pipeline.configurations
     domain = Domain(points, blocks(pipeline, points), pipeline.upstream_knobs)
     accuracy = GaussianProcess(domain.accuracy)
     log_times = [GaussianProcess(grid, scale=LOG_TIME_SCALE) for grid, _ in domain.times]
-    index = 0
+    seen: list[tuple[float, float, float]] = []
+    index, many = 0, len(context.bulk.features(dataset))
     while len(accuracy) < len(configurations):
-        estimate = context.profile(dataset, configurations[index], samples)
+        items: int | Ints = samples
+        if apart:
+            start = len(accuracy) * samples % max(1, many - samples + 1)
+            items = np.arange(start, min(start + samples, many))
+        estimate = context.profile(dataset, configurations[index], items)
         if estimate.count < max(2, samples / 2):  # a single item has no variance
             break
         noise = max(estimate.accuracy_variance, 1e-6) / estimate.count
         accuracy.observe(index, estimate.accuracy_mean, noise)
+        rare = rare_variance(estimate.measurement.accuracy)
+        seen.append((estimate.accuracy_mean, max(noise, rare), estimate.count))
         took_s = np.maximum(estimate.measurement.operator_mean_s, SHORTEST_S)
         for process, (_, point_of), its_s in zip(log_times, domain.times, took_s, strict=True):
             process.observe(int(point_of[index]), np.log(its_s))
@@ -329,10 +371,14 @@ def _profile(
         process.predict()[0][point_of, 0]
         for process, (_, point_of) in zip(log_times, domain.times, strict=True)
     ]
+    means, variances, counts = np.array(seen, dtype=np.float64).reshape(-1, 3).T
     return History(
         dataset,
         context.bulk.features(dataset).mean(axis=0),
         accuracy.predict()[0][:, 0].astype(np.float32),
         np.column_stack(log_time).astype(np.float32),
         len(accuracy),
+        seen=Seen(
+            np.array(accuracy.observed, dtype=np.int64), means, variances, counts, apart=apart
+        ),
     )

@@ -142,20 +142,27 @@ class Search(InRange, ABC):
         until_s = max(0.0, start_s - seconds)
         beliefs = beliefs_of(self, context, query, market, before)
         known = beliefs.configurations
-        tried, stale, ended = set(known.profiled), 0, False
+        certain = self.profiler.decision.certainty is not None
+        # With a stated certainty, configurations are proposed again while more items can pay.
+        tried, stale, ended = set() if certain else set(known.profiled), 0, False
         # without planning seconds, nothing is profiled, so the search is not exhausted
+        if certain:
+            beliefs.assume(self.most_offers)  # from what other queries have shown since then
         best = beliefs.cheapest() if seconds > 0 else None
         entered = start_s > until_s and (best is None or improve)
         least_gain = max(self.least_gain, ROUNDING)
         while (best is None or improve) and context.remaining(query) > until_s:
-            step = _untried(context, query, tried)
+            step = _untried(context, query, known.profiled if certain else tried)
             if step is None and len(tried) < len(context.world.pipeline.configurations):
                 step = self.next(context, query, Progress(beliefs, tried, best))
             if step is None:
                 ended = True
                 break
-            tried.add(step.index)
             shown = self.look(context, query, step)
+            if not certain:
+                tried.add(step.index)
+            elif shown is not None and step.index in known.profiled:
+                shown = shown if shown.count > known.profiled[step.index].count else None
             if shown is None:
                 break  # the rest of the budget is too small
             beliefs.learn(step.index, shown)
@@ -166,17 +173,21 @@ class Search(InRange, ABC):
             if best is not None and stale >= self.patience:
                 ended = True
                 break
+        if certain:
+            beliefs.assume(self.most_offers)
         offers = beliefs.offers(self.most_offers)
         grown = len(known.profiled) > len(before.profiled)
+        if certain:
+            grown = known.items > before.items
         after = replace(
             before,
             profiled=known.profiled,
             matured=known.matured,
-            kept=before.kept or grown,
+            kept=before.kept or grown or (certain and bool(known.profiled)),
             spent_s=before.spent_s + start_s - context.remaining(query),
             exhausted=ended or (entered and not grown) or (not entered and before.exhausted),
             offers=offers,
-            history=known.history() if grown else before.history,
+            history=known.history() if grown or (certain and known.profiled) else before.history,
         )
         keep_search_state(context, query, after)
         return offers
@@ -201,6 +212,8 @@ class Search(InRange, ABC):
         configuration = context.world.pipeline.configurations[index]
         left_s = context.remaining(query)
         alpha = self.confirm_alpha
+        if self.profiler.decision.certainty is not None:
+            return self._confirm_in_doubt(context, query, market, index)
         for more in (0, self.confirm_items):
             belief = self.profiler.measure(context, query, configuration, seen.count + more, alpha)
             belief = self._sharpened(context, query, belief, found.profiled, alpha)
@@ -227,6 +240,36 @@ class Search(InRange, ABC):
         keep_search_state(context, query, after)
         return decided or grown
 
+    def _confirm_in_doubt(
+        self, context: PlanningContext, query: Query, market: Market, index: int
+    ) -> bool:
+        """Profile an active configuration further while it is not certain whether it will do."""
+        found, certainty = search_state(context, query), self.profiler.decision.certainty
+        assert certainty is not None, "the rule of decision states no certainty"
+        known = beliefs_of(self, context, query, market, found).configurations
+        believed, seen = known.believed(), found.profiled[index]
+        sure = float(believed.sure[index])
+        most = min(self.profiler.most, self.profiler.most_items(context, query))
+        if believed.accurate[index] or sure <= 1 - certainty or seen.count >= most:
+            return False
+        left_s = context.remaining(query)
+        configuration = context.world.pipeline.configurations[index]
+        wanted = min(most, seen.count + self.confirm_items)
+        belief = self.profiler.measure(context, query, configuration, wanted, self.confirm_alpha)
+        if belief.count <= seen.count:
+            return False
+        known.learn(index, ProfiledConfig.of(belief))
+        after = replace(
+            found,
+            profiled=known.profiled,
+            kept=True,
+            exhausted=found.exhausted and bool(known.believed().accurate[index]),
+            spent_s=found.spent_s + left_s - context.remaining(query),
+            history=known.history(),
+        )
+        keep_search_state(context, query, after)
+        return True
+
     def look(
         self, context: PlanningContext, query: Query, configuration: Configuration
     ) -> ProfiledConfig | None:
@@ -246,8 +289,8 @@ class Search(InRange, ABC):
         alpha: float | None = None,
     ) -> Belief:
         """Return a belief, corrected by the configuration that was measured on the most items."""
-        if not shown:
-            return belief
+        if not shown or self.warm_start.sharing == "pooled":
+            return belief  # a shared model corrects all means together
         configurations = context.world.pipeline.configurations
         control = configurations[max(shown, key=lambda index: shown[index].count)]
         configuration = belief.estimate.measurement.configuration
@@ -272,7 +315,9 @@ class Search(InRange, ABC):
         return found
 
 
-def _untried(context: PlanningContext, query: Query, tried: set[int]) -> Configuration | None:
+def _untried(
+    context: PlanningContext, query: Query, tried: Collection[int]
+) -> Configuration | None:
     """Return the active plan's configuration, or None if it was tried or no plan is active."""
     plan = context.plan_of(query)
     if plan is None or plan.configuration.index in tried:
@@ -301,7 +346,9 @@ class CmboSearch(Search):
         if not progress.has_histories and len(tried) < self.initial:
             return self._initial(context, query, tried)
         context.charge(query, "search_step")
-        index = progress.most_promising(self.least_promise if len(tried) >= LEAST_KNOWN else 0.0)
+        certain = self.profiler.decision.certainty is not None
+        known = certain or len(tried) >= LEAST_KNOWN
+        index = progress.most_promising(self.least_promise if known else 0.0)
         return None if index is None else context.world.pipeline.configurations[index]
 
     def _initial(

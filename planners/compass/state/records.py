@@ -110,6 +110,16 @@ class Offer:
         return market.loss(float(self.demand @ market.prices), self.probability)
 
 
+class Seen(NamedTuple):
+    """The measured accuracy of m configurations of one query."""
+
+    configuration: Ints  # indices, of shape (m,)
+    accuracy: Floats  # means, of shape (m,)
+    variance: Floats  # variances of the means, of shape (m,)
+    items: Floats  # numbers of items, of shape (m,)
+    apart: bool = False  # whether no item was measured in two configurations
+
+
 @dataclass(frozen=True, slots=True)
 class History:
     """The final beliefs of a query's surrogates, about C configurations of N operators."""
@@ -119,6 +129,8 @@ class History:
     accuracy: Singles  # mean accuracy, of shape (C,)
     log_time: Singles  # log of operator time on profiling hardware in s, of shape (C, N)
     measured: int  # number of configurations profiled
+    accuracy_sd: Singles | None = None  # deviation of the accuracy, of shape (C,), if it is kept
+    seen: Seen | None = None  # what was measured, if queries share a model
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,244 @@
+"""One model of accuracy for all queries of a data set, from which each query's surrogate starts.
+
+Queries of a data set differ in content, but the same knobs make them more or less accurate. The
+model is a Gaussian process over pairs of configuration c and query q with mean content x (the mean
+features of the query's items, which cost nothing, relative to those of the data set),
+
+    f(c, q) = level - richness(c) + sum over knobs k of g_k(c) + g(c) + slope(c) x + own(c, q)
+
+All terms are independent and normal; their standard deviations are stated below and are assumptions
+(``docs/concepts/assumptions.md``). Accuracy is assumed to fall with the position of a knob's
+choice, because choices are listed from the richest to the cheapest. The covariances of g_k and of
+the interaction g are exponential in the distance of a knob's choices. How much the knobs matter is
+not known, so the results under several deviations of g_k and g are averaged by their marginal
+likelihoods (Hoeting et al., "Bayesian model averaging", 1999).
+
+All measured means of a query share the errors of its items, because its configurations are measured
+on the same items, and an item is easy or hard for all of them. The errors of two means, of n and of
+m >= n items that include the n, have the covariance `ALIKE` times the item variance / m. So n items
+of ten configurations tell less about the level than 10 n items of one, but much about differences.
+
+This replaces the weighted means of histories of ``planners.compass.search.history``, which do not
+say how certain they are.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from planners.bayesopt.gaussian_process import Grid
+from planners.compass.state.records import History, Seen
+from scenarios.numerics import Floats
+
+CENTRE, LEVEL_SD = 0.6, 0.15
+"""Prior mean and deviation of a data set's level, the accuracy of a middling configuration."""
+
+RICHER = 0.05
+"""Prior mean of the accuracy that a knob's cheapest choice loses against its richest."""
+
+KNOB_SDS = {0.03: 0.4, 0.06: 0.3, 0.12: 0.2, 0.25: 0.1}
+"""Possible deviations of the effect of each knob, and their prior probabilities."""
+
+TOGETHER = (0.1, 0.4)
+"""Equally likely deviations of the interaction, relative to the deviation of a knob's effect."""
+
+SLOPE_SD, SLOPES_DIFFER = 0.2, 0.5
+"""Prior deviation of the effect of content that is one standard deviation (of items) away, and how
+much this effect differs between configurations, relative to it.
+"""
+
+QUERY_SD, OWN_SD = 0.01, 0.01
+"""Prior deviations of what content does not explain, of a query and of a query's configuration."""
+
+ALIKE = 0.7
+"""Correlation of the accuracy of an item in two configurations."""
+
+TYPICAL_VARIANCE, TYPICAL_ITEMS = 0.05, 4.0
+"""Prior item variance of a data set, and the number of items as which it counts."""
+
+COMMON_ITEMS = 64.0
+"""Number of items as which a data set's item variance counts for a configuration."""
+
+EXACT = 100_000
+"""Number of items from which on a mean is exact, as that of planners that see the truth."""
+
+
+class Normal(NamedTuple):
+    """A joint normal distribution of the accuracy of C configurations."""
+
+    mean: Floats  # of shape (C,)
+    covariance: Floats  # of shape (C, C)
+
+
+@dataclass(eq=False)
+class PooledAccuracy:
+    """The beliefs about the accuracy of C configurations for one query.
+
+    Args:
+        grid: features of the configurations, in blocks, one for each knob.
+        typical: mean and standard deviation of the features of the data set's items, shape (2, F).
+        content: mean features of the query's items, of shape (F,).
+        histories: what was seen of other queries of the data set, and ahead of them.
+    """
+
+    grid: Grid
+    typical: Floats
+    content: Floats
+    histories: Sequence[History]
+
+    def __post_init__(self) -> None:
+        others = [each for each in self.histories if each.seen is not None]
+        self._seen = [each.seen for each in others if each.seen is not None]
+        self._moved = self._content_of([each.content for each in others])
+        self._here = self._content_of([self.content])[0]
+        self._rows: dict[int, tuple[float, float, float]] = {}
+        self._prior: Normal | None = None
+        self._predicted: tuple[Floats, Floats] | None = None
+        self.item_variance = _item_variance(self._seen)
+
+    def observe_all(
+        self, indices: Sequence[int], accuracy: Floats, variance: Floats, count: Floats
+    ) -> None:
+        """Observe the means of m configurations, in place of earlier ones, by shape (m,) arrays."""
+        for index, *row in zip(
+            indices, accuracy.tolist(), variance.tolist(), count.tolist(), strict=True
+        ):
+            if row[2] > 0:
+                self._rows[int(index)] = row[0], row[1], row[2]
+        self._predicted = None
+
+    def predict(self) -> tuple[Floats, Floats]:
+        """Return the mean and standard deviation of each configuration's accuracy, shape (C,)."""
+        if self._predicted is None:
+            if self._prior is None:
+                self._prior = self._given_others()
+            mean, covariance = self._prior
+            if self._rows:
+                rows = np.array(list(self._rows.values()))
+                own = Seen(np.array(list(self._rows), dtype=np.int64), *rows.T)
+                self.item_variance = _item_variance([*self._seen, own])
+                at = own.configuration
+                theirs = covariance[np.ix_(at, at)] + errors(own, self.item_variance)
+                (mean, covariance), _ = _given(
+                    self._prior, theirs, covariance[:, at], own.accuracy - mean[at]
+                )
+            sd = np.sqrt(np.maximum(np.einsum("cc->c", covariance), 0.0))
+            self._predicted = mean, sd
+        return self._predicted
+
+    def _given_others(self) -> Normal:
+        """Return the beliefs about this query, given the results of the others."""
+        alike = _alike(self.grid)
+        together, many = np.prod(alike, axis=0), len(self.grid)
+        own = QUERY_SD**2 + OWN_SD**2 * np.eye(many)
+        slopes = SLOPE_SD**2 * (1 + SLOPES_DIFFER**2 * together)
+        fixed = LEVEL_SD**2 + slopes * float(self._here @ self._here) + own
+        mean = CENTRE - RICHER * (_positions(self.grid) - 0.5).sum(axis=1)
+        models = [
+            knob**2 * (np.sum(alike, axis=0) + share**2 * together)
+            for knob in KNOB_SDS
+            for share in TOGETHER
+        ]
+        weights = np.repeat(list(KNOB_SDS.values()), len(TOGETHER)) / len(TOGETHER)
+        if not self._seen:
+            return Normal(mean, fixed + np.average(models, axis=0, weights=weights))
+        at = np.concatenate([each.configuration for each in self._seen])
+        of = np.repeat(np.arange(len(self._seen)), [len(each.accuracy) for each in self._seen])
+        square, beside = np.ix_(at, at), (self._moved @ self._here)[of]
+        theirs = LEVEL_SD**2 + slopes[square] * (self._moved @ self._moved.T)[np.ix_(of, of)]
+        theirs += np.where(of[:, None] == of, own[square], 0.0)
+        for number, each in enumerate(self._seen):
+            rows = np.flatnonzero(of == number)
+            theirs[np.ix_(rows, rows)] += errors(each, self.item_variance)
+        across = LEVEL_SD**2 + slopes[:, at] * beside
+        found = np.concatenate([each.accuracy for each in self._seen]) - mean[at]
+        beliefs, evidence = zip(
+            *(
+                _given(
+                    Normal(mean, fixed + model),
+                    theirs + model[square],
+                    across + model[:, at],
+                    found,
+                )
+                for model in models
+            ),
+            strict=True,
+        )
+        return _averaged(beliefs, np.array(evidence) + np.log(weights))
+
+    def _content_of(self, contents: Sequence[Floats]) -> Floats:
+        """Return mean contents relative to the data set's, in deviations of items, shape (n, F)."""
+        centre, scale = self.typical
+        return np.asarray(
+            (np.array(contents).reshape(-1, len(centre)) - centre) / np.where(scale > 0, scale, 1.0)
+        )
+
+
+def _alike(grid: Grid) -> Floats:
+    """Return how alike configurations are in each of K knobs, from 0 to 1, of shape (K, C, C)."""
+    alike = np.ones((len(grid.widths), len(grid), len(grid)))
+    for block in range(len(grid.widths)):
+        points = grid.points[:, grid.block_of == block]
+        # 0 for equal choices, and 1 for the ends of an ordered knob or for two names
+        alike[block] = np.exp(-np.abs(points[:, None, :] - points[None, :, :]).max(axis=2))
+    return alike
+
+
+def _positions(grid: Grid) -> Floats:
+    """Return the place of each knob's choice from 0, the richest, to 1, of shape (C, K)."""
+    places = np.empty((len(grid), len(grid.widths)))
+    for block, width in enumerate(grid.widths):
+        points = grid.points[:, grid.block_of == block]
+        places[:, block] = points[:, 0] if width == 1 else points.argmax(axis=1) / (width - 1)
+    return places
+
+
+def _given(prior: Normal, theirs: Floats, across: Floats, found: Floats) -> tuple[Normal, float]:
+    """Return the beliefs given n measurements, and the log likelihood of these up to a constant.
+
+    ``theirs`` is the covariance of the measurements, of shape (n, n), ``across`` that of
+    configurations and measurements, of shape (C, n), and ``found`` their distance from the prior.
+    """
+    lower = np.linalg.cholesky(theirs)
+    solved = np.linalg.solve(lower, np.column_stack([across.T, found]))
+    gain, white = solved[:, :-1], solved[:, -1]
+    likelihood = -0.5 * float(white @ white) - float(np.log(np.einsum("nn->n", lower)).sum())
+    return Normal(prior.mean + gain.T @ white, prior.covariance - gain.T @ gain), likelihood
+
+
+def _averaged(beliefs: Sequence[Normal], evidence: Floats) -> Normal:
+    """Return the mean and covariance of a mixture, weighted by log likelihoods."""
+    weights = np.exp(evidence - evidence.max())
+    weights /= weights.sum()
+    mean = np.einsum("m,mc->c", weights, np.array([each.mean for each in beliefs]))
+    covariance = np.zeros((len(mean), len(mean)))
+    for weight, each in zip(weights.tolist(), beliefs, strict=True):
+        if weight > 1e-6:
+            off = each.mean - mean
+            covariance += weight * (each.covariance + off[:, None] * off)
+    return Normal(mean, covariance)
+
+
+def _item_variance(every: Sequence[Seen]) -> float:
+    """Return the variance between items, the mean over configurations weighted by items."""
+    count, whole = TYPICAL_ITEMS, TYPICAL_ITEMS * TYPICAL_VARIANCE
+    for seen in every:
+        sampled = seen.items < EXACT
+        count += float(seen.items[sampled].sum())
+        whole += float((seen.items**2 * seen.variance)[sampled].sum())
+    return whole / count
+
+
+def errors(seen: Seen, item_variance: float) -> Floats:
+    """Return the covariance of the errors of m means of one query's items, of shape (m, m)."""
+    count, exact = seen.items, seen.items >= EXACT
+    of_items = count**2 * seen.variance + COMMON_ITEMS * item_variance
+    variance = of_items / (count + COMMON_ITEMS) / count
+    sd = np.sqrt(np.where(exact, seen.variance, variance))
+    least, most = np.minimum(count[:, None], count), np.maximum(count[:, None], count)
+    alike = 0.0 if seen.apart else ALIKE
+    shared = np.where(exact[:, None] | exact, 0.0, alike * np.sqrt(least / most))
+    np.fill_diagonal(shared, 1.0)
+    return np.asarray(shared * sd[:, None] * sd)
