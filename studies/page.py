@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from lab.analysis.sizing import ClusterDemand, limited_gpus
 from lab.common.formatting import number
 from lab.reporting.render import render
 from studies.common import store
 from studies.common.scenes import APPLICATIONS, PER_EDGE_MACHINE, SIZES, demand_of
-from studies.common.sizing import ClusterDemand, limited_gpus
 from studies.registry import NAMES, STUDIES
 from studies.steps import judged
 

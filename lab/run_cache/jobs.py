@@ -123,11 +123,7 @@ def _made(
     missing: Mapping[str, Job], processes: int, runs: Path
 ) -> Iterator[tuple[str, Row | Exception]]:
     """Make the missing runs; as each ends, yield its key, and its measurements or its error."""
-    # The new processes' numerical libraries read these when they are loaded.
-    os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
-    # joblib starts a process by `python -m`, which would import from the current directory.
-    os.environ["PYTHONSAFEPATH"] = "1"
-    workers_end_with_this_process()
+    prepare_workers()
     started = perf_counter()
     ended = Parallel(processes, return_as="generator_unordered")(
         delayed(_attempt)(runs / key, job) for key, job in missing.items()
@@ -139,6 +135,15 @@ def _made(
             f"{perf_counter() - started:.0f} s in total"
         )
         yield key, measured
+
+
+def prepare_workers() -> None:
+    """Prepare the environment of worker processes; call this before joblib starts them."""
+    # The new processes' numerical libraries read these when they are loaded.
+    os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
+    # joblib starts a process by `python -m`, which would import from the current directory.
+    os.environ["PYTHONSAFEPATH"] = "1"
+    workers_end_with_this_process()
 
 
 def _attempt(directory: Path, job: Job) -> tuple[str, Row | Exception]:
