@@ -223,7 +223,8 @@ def _gpus(application: str, machine: str) -> float:
 
 def _fitting(application: str, load: float) -> list[str]:
     """Return the sets of machines with a suitable number of queries, or else the nearest one."""
-    number = {each: _queries(application, each, load) for each in MACHINES}
-    fitting = [each for each in MACHINES if LEAST_QUERIES <= number[each] <= MOST_QUERIES]
+    queries = {each: _queries(application, each, load) for each in MACHINES}
+    queries = {each: many for each, many in queries.items() if many > 0}
+    fitting = [each for each, many in queries.items() if LEAST_QUERIES <= many <= MOST_QUERIES]
     middle = (LEAST_QUERIES * MOST_QUERIES) ** 0.5
-    return fitting or [min(MACHINES, key=lambda each: abs(log(number[each] / middle)))]
+    return fitting or [min(queries, key=lambda each: abs(log(queries[each] / middle)))]
