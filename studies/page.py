@@ -61,10 +61,7 @@ def _section(name: str) -> dict[str, Any]:
         "title": STUDIES[name].TITLE,
         "about": about,
         "lines": [] if rows is None else list(STUDIES[name].lines(rows)),
-        "findings": [
-            (one.claim, one.ours, one.verdict)
-            for one in (() if rows is None else judged(name, rows))
-        ],
+        "findings": [one.row[:4] for one in (() if rows is None else judged(name, rows))],
         "pictures": [path.name for path in sorted(pictures)],
         "remark": _remark(name),
     }
