@@ -74,7 +74,7 @@ def _show(name: str, made: Made, options: Namespace) -> None:
     print(*STUDIES[name].lines(made.frame), sep="\n")
     if not options.planners:
         for finding in judged(name, made.frame):
-            print(f"{finding.claim}: {finding.ours}: {finding.verdict}")
+            print(": ".join(finding.row[:3]))
 
 
 if __name__ == "__main__":

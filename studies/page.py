@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from lab.analysis.sizing import ClusterDemand, limited_gpus
 from lab.common.formatting import number
 from lab.reporting.render import render
 from studies.common import store
 from studies.common.scenes import APPLICATIONS, PER_EDGE_MACHINE, SIZES, demand_of
-from studies.common.sizing import ClusterDemand, limited_gpus
 from studies.registry import NAMES, STUDIES
 from studies.steps import judged
 
@@ -61,10 +61,7 @@ def _section(name: str) -> dict[str, Any]:
         "title": STUDIES[name].TITLE,
         "about": about,
         "lines": [] if rows is None else list(STUDIES[name].lines(rows)),
-        "findings": [
-            (one.claim, one.ours, one.verdict)
-            for one in (() if rows is None else judged(name, rows))
-        ],
+        "findings": [one.row[:4] for one in (() if rows is None else judged(name, rows))],
         "pictures": [path.name for path in sorted(pictures)],
         "remark": _remark(name),
     }

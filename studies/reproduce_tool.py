@@ -18,14 +18,18 @@ def add_parser(tools: Any) -> None:
         help="rerun the paper's figures, and test the paper's claims",
         description="Reruns some or all figures of the paper on all cores, and writes a page that "
         "shows, for each figure, our version, the paper's claims, our numbers with intervals, and "
-        "whether they agree. Finished runs are cached in the output directory, so an interrupted "
-        "command can be repeated to continue. Exit status: 0 if all figures were made, whatever "
-        "the verdicts; 1 if a figure could not be made; 2 for bad input.",
+        "whether they agree. With --hours, adds seeds where they decide most until the time is "
+        "over or every claim is decided. Finished runs are cached in the output directory, so the "
+        "same command continues. RAY_ADDRESS lets a Ray cluster make the runs. Exit status: 0 if "
+        "all figures were made, whatever the verdicts; 1 if a figure could not be made; 2 for bad "
+        "input.",
     )
     parser.add_argument(
         "figures", nargs="+", metavar="FIGURE", help="figure number in the paper, or all"
     )
     add_options(parser)
+    words = "spend this many hours on more seeds for the claims that are not decided"
+    parser.add_argument("--hours", type=float, metavar="H", help=words)
     parser.add_argument("--out", type=Path, default=OUT, help=f"output directory ({OUT})")
     parser.set_defaults(tool=reproduce)
 
@@ -35,9 +39,11 @@ def reproduce(options: argparse.Namespace) -> int:
     from lab.common.errors import InputError, choices, one_line
     from lab.run_cache.jobs import RunError, at_a_time, make
     from lab.runs.run_directory import write_aside
+    from studies.common.effort import Effort
     from studies.common.sweep_files import commands
+    from studies.common.verdicts import decisions
     from studies.paper.page import Section, as_html, page
-    from studies.registry import FIGURES, NAMES, SAME_AS, STUDIES, chosen
+    from studies.registry import FIGURES, NAMES, SAME_AS, chosen
     from studies.steps import run, scale_of
 
     known = [*FIGURES, *SAME_AS, "all"]
@@ -47,12 +53,19 @@ def reproduce(options: argparse.Namespace) -> int:
     wanted = chosen(options.figures)
     names = {number: name for number, name in NAMES.items() if name in wanted}
     scale = scale_of(options)
-    jobs = {name: STUDIES[name].jobs(scale) for name in names.values()}
+    _check_hours(options)
     processes = at_a_time(options.jobs)
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
-    try:  # All at once, so that no core waits for the last run of a figure.
-        make([job for each in jobs.values() for job in each], processes, out)
+    studies = {name: FIGURES[number] for number, name in names.items()}
+    effort = Effort(studies, scale, out) if options.hours else None
+    jobs = {name: study.jobs(scale) for name, study in studies.items()}
+    try:
+        if effort is not None:
+            effort.spend(3600 * options.hours, processes)
+            jobs = {name: effort.jobs(name) for name in studies}
+        else:  # All at once, so that no core waits for the last run of a figure.
+            make([job for each in jobs.values() for job in each], processes, out)
     except (InputError, RunError) as error:
         print(f"compass-lab: {error}", file=sys.stderr)
     sections, failures = [], {}
@@ -66,7 +79,7 @@ def reproduce(options: argparse.Namespace) -> int:
                 commands(jobs[name]),
                 f"{made.runs} runs on up to {made.seeds} seeds, {made.core_s / 60:.1f} "
                 "core-minutes.",
-                figure.findings(rows),
+                decisions(figure.findings, rows),
                 figure.draw(rows, out / "figures"),
                 list(figure.lines(rows)),
             )
@@ -80,7 +93,19 @@ def reproduce(options: argparse.Namespace) -> int:
     write_aside(out / "index.md", text)
     write_aside(out / "index.html", as_html(text, out))
     for section in sections:
-        for finding in section.findings:
-            print(f"figure {section.number}: {finding.claim}: {finding.ours}: {finding.verdict}")
+        for decision in section.decisions:
+            print(f"figure {section.number}: {': '.join(decision.row[:4])}")
     print(f"page: {out / 'index.html'}")
     return FAILED if failures else OK
+
+
+def _check_hours(options: argparse.Namespace) -> None:
+    from lab.common.errors import InputError
+
+    if options.hours is None:
+        return
+    if not 0 < options.hours < 10_000:
+        raise InputError(f"--hours {options.hours:g}: must be above 0 and below 10,000")
+    for name, given in (("--seeds", options.seeds), ("--quick", options.quick)):
+        if given:
+            raise InputError(f"{name}: cannot be combined with --hours, which chooses the seeds")

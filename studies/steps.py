@@ -13,10 +13,10 @@ from typing import Any
 import polars as pl
 
 from lab.run_cache.jobs import Job, at_a_time, make
-from studies.common.claims import Finding
 from studies.common.scenes import available
 from studies.common.store import frame
 from studies.common.study import Scale
+from studies.common.verdicts import Decision, decisions
 from studies.registry import FIGURES, NAMES
 
 
@@ -52,7 +52,7 @@ def run(jobs: Sequence[Job], processes: int | None, cache: Path) -> Made:
     return Made(rows, len(by_run), len({job.seed for job in jobs}), core_s)
 
 
-def judged(name: str, rows: pl.DataFrame) -> list[Finding]:
+def judged(name: str, rows: pl.DataFrame) -> list[Decision]:
     """Return the verdicts of a study on the paper's claims; empty if it tests no claims."""
-    found = [FIGURES[number].findings(rows) for number, other in NAMES.items() if other == name]
-    return found[0] if found else []
+    found = [FIGURES[number].findings for number, other in NAMES.items() if other == name]
+    return decisions(found[0], rows) if found else []

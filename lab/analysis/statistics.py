@@ -1,7 +1,9 @@
 """Means with intervals and p-values, by Student's t, the bootstrap and Holm's procedure."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -13,6 +15,7 @@ from lab.common.metrics import ANY, ValueRange
 from scenarios.random_streams import stream
 
 CONFIDENCE = 0.95
+_confidence: ContextVar[float] = ContextVar("confidence", default=CONFIDENCE)
 RESAMPLES = 9_999
 
 Floats = NDArray[np.float64]
@@ -33,7 +36,8 @@ class IntervalEstimate:
 def estimate(values: Floats, scale: float = 0.0, within: ValueRange = ANY) -> IntervalEstimate:
     """Return the mean of values, Student's t-interval, and the p-value for a true mean of 0.
 
-    The half-width is t(0.975, n - 1) s / sqrt(n) (Student 1908, "The probable error of a mean").
+    The half-width is t(0.975, n - 1) s / sqrt(n) (Student 1908, "The probable error of a mean"),
+    or that of the confidence that `at_confidence` sets.
     For paired differences, this is the paired t-test. Values are finite and of shape (n,).
 
     If values differ only by rounding errors, the interval has no width. Then p is 1 if all values
@@ -80,9 +84,34 @@ def of_difference(within: ValueRange) -> ValueRange:
     return low - high, high - low
 
 
-@lru_cache
-def student_t(n: int, probability: float = (1 + CONFIDENCE) / 2) -> float:
-    """Return the quantile of Student's t for the interval of a mean of n values; nan for n < 2."""
+@contextmanager
+def at_confidence(level: float) -> Iterator[None]:
+    """Compute intervals at another confidence than `CONFIDENCE` while the context lasts.
+
+    A sequential design (`studies.common.verdicts`) asks the same question at several levels.
+    """
+    token = _confidence.set(level)
+    try:
+        yield
+    finally:
+        _confidence.reset(token)
+
+
+def allowed_error() -> float:
+    """Return the probability of error at the present confidence, below which p is significant."""
+    return 1 - _confidence.get()
+
+
+def student_t(n: int, probability: float | None = None) -> float:
+    """Return a quantile of Student's t for a mean of n values; nan for n < 2.
+
+    The default is the quantile for two-sided intervals at the present confidence.
+    """
+    return _quantile(n, (1 + _confidence.get()) / 2 if probability is None else probability)
+
+
+@lru_cache(maxsize=1024)
+def _quantile(n: int, probability: float) -> float:
     return float(stdtrit(n - 1, probability))
 
 

@@ -30,7 +30,7 @@ MOST_ROWS = 20
 TOOLS = (
     *("check-planner", "report", "explain", "trace", "agree", "list", "tables", "accelerator"),
     *("calibrate", "import", "fit", "validate", "validation-page", "capacity", "sensitivity"),
-    *("observe", "predict", "compare", "reproduce"),
+    *("observe", "predict", "compare", "atlas", "reproduce"),
 )
 
 FURTHER = "compass_lab.tools"
@@ -92,6 +92,7 @@ def parser() -> ArgumentParser:
     _add_tools_on_runs(tools)
     _add_tools_on_hardware(tools)
     _add_what_if(tools)
+    _add_atlas(tools)
     add_observe(_add, tools)
     add_predict_and_compare(_add, tools)
     _add_reproduce(tools)
@@ -388,6 +389,35 @@ def _add_what_if(tools: Any) -> None:
         "most simultaneous runs (one per core)",
         Path("outputs") / "sensitivity",
     )
+
+
+def _add_atlas(tools: Any) -> None:
+    atlas = _add(
+        tools,
+        "atlas",
+        "atlas.atlas",
+        "find out which planner is best in which regime",
+        "Runs planners in cells that fill the space of loads, machines, links, content, latency "
+        "bounds, profiling and drift, on more and more seeds until each cell has a winner or a "
+        "tie. Writes one table, pictures and a decision tree in words. The same command extends "
+        "an interrupted atlas. Exit status: 0; 1 if a cell failed; 2 for bad input.",
+    )
+    words = "number of cells (500)"
+    atlas.add_argument("--cells", type=whole, default=500, metavar="N", help=words)
+    words = "stop after this many hours; the same command continues (no limit)"
+    atlas.add_argument("--hours", type=number, default=math.inf, metavar="H", help=words)
+    words = "planners to compare, by commas (the main ones)"
+    atlas.add_argument("--planners", metavar="NAMES", help=words)
+    words = "place another planner, by its name or class, in a finished atlas"
+    atlas.add_argument("--place", metavar="PLANNER", help=words)
+    words = "rerun N random cells at full length, and compare verdicts"
+    atlas.add_argument("--rerun", type=whole, default=0, metavar="N", help=words)
+    words = "seed of the design (0)"
+    atlas.add_argument("--design-seed", type=whole, default=0, metavar="N", help=words)
+    words = "parallel cells (one per core)"
+    atlas.add_argument("--jobs", type=whole, metavar="N", help=words)
+    out = Path("outputs") / "atlas"
+    atlas.add_argument("--out", type=Path, default=out, help=f"directory of results ({out})")
 
 
 def _add_overrides(tool: ArgumentParser, example: str = "") -> None:

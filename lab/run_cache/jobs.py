@@ -10,12 +10,13 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
 
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, parallel_config
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from omegaconf import OmegaConf
 
@@ -111,6 +112,12 @@ def make(jobs: Sequence[Job], processes: int, cache: Path = CACHE) -> list[Row]:
     ]
 
 
+def cached(job: Job, cache: Path = CACHE) -> Row | None:
+    """Return the row of a job whose run is cached, as `make` does, or None."""
+    measured = _cached(cache / RUNS / job.key)
+    return None if measured is None else {**job.labels, "seed": job.seed, **measured}
+
+
 def _cached(directory: Path) -> Row | None:
     try:
         measured = read_summary(directory)[MEASURED]
@@ -123,15 +130,12 @@ def _made(
     missing: Mapping[str, Job], processes: int, runs: Path
 ) -> Iterator[tuple[str, Row | Exception]]:
     """Make the missing runs; as each ends, yield its key, and its measurements or its error."""
-    # The new processes' numerical libraries read these when they are loaded.
-    os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
-    # joblib starts a process by `python -m`, which would import from the current directory.
-    os.environ["PYTHONSAFEPATH"] = "1"
-    workers_end_with_this_process()
+    prepare_workers()
     started = perf_counter()
-    ended = Parallel(processes, return_as="generator_unordered")(
-        delayed(_attempt)(runs / key, job) for key, job in missing.items()
-    )
+    with on_cluster():
+        ended = Parallel(processes, return_as="generator_unordered")(
+            delayed(_attempt)(runs / key, job) for key, job in missing.items()
+        )
     for number, (key, measured) in enumerate(ended, start=1):
         took = "failed" if isinstance(measured, Exception) else f"{measured['run_core_s']:.1f} s"
         _say(
@@ -139,6 +143,36 @@ def _made(
             f"{perf_counter() - started:.0f} s in total"
         )
         yield key, measured
+
+
+def prepare_workers() -> None:
+    """Prepare the environment of worker processes; call this before joblib starts them."""
+    # The new processes' numerical libraries read these when they are loaded.
+    os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
+    # joblib starts a process by `python -m`, which would import from the current directory.
+    os.environ["PYTHONSAFEPATH"] = "1"
+    workers_end_with_this_process()
+
+
+@contextmanager
+def on_cluster() -> Iterator[None]:
+    """Let joblib run its tasks on a Ray cluster if ``RAY_ADDRESS`` names one.
+
+    The machines of the cluster must share the file system, since runs are written there.
+    """
+    if not os.environ.get("RAY_ADDRESS"):
+        yield
+        return
+    try:
+        from ray.util.joblib import register_ray
+    except ImportError:
+        raise InputError(
+            "RAY_ADDRESS: names a cluster, but the package ray is not installed; install it, or "
+            "unset the variable to run here"
+        ) from None
+    register_ray()
+    with parallel_config(backend="ray"):
+        yield
 
 
 def _attempt(directory: Path, job: Job) -> tuple[str, Row | Exception]:

@@ -1,14 +1,13 @@
 """Verdicts on the paper's claims and on our own goals, from intervals over seeds."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 import polars as pl
 
 from lab.analysis.paired import Interval, counted, ratio_interval
-from lab.common.formatting import probability
 from lab.reporting.markdown import estimated
 
 
@@ -35,10 +34,18 @@ class Finding:
     ours: str  # our number with its interval
     verdict: Verdict
     why: str  # why, or what the number depends on
+    scene: str = ""  # value of the label that its runs have; empty if it needs all runs
 
 
-SIGNIFICANT = 0.05
-"""p-value, adjusted for all comparisons, below which two planners count as different."""
+QUARTER = 0.25
+"""A difference is negligible if it is at most this part of the effect that the paper claims."""
+
+NEGLIGIBLE = 0.05
+"""The same as a share of the threshold, where the paper claims equality or names no number.
+
+Both sizes were committed before the runs that are reported. An interval that lies within the
+negligible size of a threshold decides the claim as well: the effect is then known to be smaller.
+"""
 
 BY_SIDE = {1: Verdict.AGREES, 0: Verdict.UNKNOWN, -1: Verdict.DIFFERS}
 """Verdict on a claim by the side of its threshold on which the value lies, see `_side`."""
@@ -51,66 +58,94 @@ def of_range(
     why: str,
     seeds: int | str,
     sign: str = "",
+    scene: str = "",
 ) -> Finding:
     """Return the verdict on the claim that a ratio lies in a range above 1.
 
-    The ratio agrees with the claim if its whole 95 % interval lies in the range. It differs if the
-    interval lies outside, or if the ratio is 0 or infinite on all seeds. `seeds` is a number of
-    seeds or the text of `lab.analysis.paired.counted`; `sign` is that of
-    `lab.analysis.paired.ratios`.
+    The ratio differs if its whole interval lies outside the range, or if it is 0 or infinite on all
+    seeds. It agrees if the interval lies in the range, give or take a `QUARTER` of the effect at
+    the range's lower end. `seeds` is a number of seeds or the text of
+    `lab.analysis.paired.counted`; `sign` is that of `lab.analysis.paired.ratios`.
     """
     middle, low, high = ratio
     ours = _ours(ratio, seeds, sign)
     if middle is None:
         # If the same planner never has a value, the ratio is 0 or infinite.
         verdict = Verdict.DIFFERS if sign in BEYOND else Verdict.UNKNOWN
-        return Finding(claim, BEYOND.get(sign, "no ratio: no seed has both values"), verdict, why)
+        text = BEYOND.get(sign, "no ratio: no seed has both values")
+        return Finding(claim, text, verdict, why, scene)
     if low is None or high is None:
-        return Finding(claim, ours, Verdict.UNKNOWN, f"one seed gives no interval; {why}")
+        return Finding(claim, ours, Verdict.UNKNOWN, f"one seed gives no interval; {why}", scene)
     # A lower bound below the range decides nothing, nor does an upper bound above it.
     apart = (high < paper[0] and sign in ("", "≤")) or (low > paper[1] and sign in ("", "≥"))
-    sure = not sign and paper[0] <= low and high <= paper[1]
+    margin = QUARTER * (paper[0] - 1)
+    sure = not sign and paper[0] - margin <= low and high <= paper[1] + margin
     verdict = Verdict.DIFFERS if apart else Verdict.AGREES if sure else Verdict.UNKNOWN
-    return Finding(claim, ours, verdict, why)
+    return Finding(claim, ours, verdict, why, scene)
 
 
 def ahead(claim: str, row: Mapping[str, Any], why: str) -> Finding:
-    """Return the verdict on a claim that the reference is better, from a row of `paired.ratios`.
-
-    If the p-value, adjusted for all comparisons, is not significant, the verdict is unknown.
-    """
-    found = above(claim, threshold=1.0, why=why, **measured(row))
-    p = row["p_holm"]
-    if p is None or p < SIGNIFICANT or found.verdict is Verdict.UNKNOWN:
-        return found
-    words = f"adjusted for all comparisons in this scene, p = {probability(p)}; {why}"
-    return replace(found, verdict=Verdict.UNKNOWN, why=words)
+    """Return the verdict on a claim that the reference is better, from a row of `paired.ratios`."""
+    return above(claim, threshold=1.0, why=why, **measured(row))
 
 
 def above(
-    claim: str, ratio: Interval, threshold: float, why: str, seeds: int | str, sign: str = ""
+    claim: str,
+    ratio: Interval,
+    threshold: float,
+    why: str,
+    seeds: int | str,
+    sign: str = "",
+    scene: str = "",
 ) -> Finding:
-    """Return the verdict on a claim that a value exceeds a threshold; see also `of_range`."""
+    """Return the verdict on a claim that a value exceeds a threshold; see also `of_range`.
+
+    The value differs from the claim if its whole interval lies below the threshold, or if it is
+    known to exceed the threshold by less than `NEGLIGIBLE`.
+    """
     if ratio[0] is None and sign == "≥":
-        return Finding(claim, BEYOND[sign], Verdict.AGREES, why)
-    side = _side(ratio, threshold, sign)
-    return Finding(claim, _ours(ratio, seeds, sign), BY_SIDE[side], why)
+        return Finding(claim, BEYOND[sign], Verdict.AGREES, why, scene)
+    side, why = _decided(ratio, threshold, why, sign)
+    return Finding(claim, _ours(ratio, seeds, sign), BY_SIDE[side], why, scene)
 
 
 def below(
-    claim: str, ratio: Interval, threshold: float, why: str, seeds: int | str, sign: str = ""
+    claim: str,
+    ratio: Interval,
+    threshold: float,
+    why: str,
+    seeds: int | str,
+    sign: str = "",
+    scene: str = "",
 ) -> Finding:
-    """Return the verdict on a claim that a value is below a threshold; see also `of_range`."""
-    side = _side(ratio, threshold, sign)
-    return Finding(claim, _ours(ratio, seeds, sign), BY_SIDE[-side], why)
+    """Return the verdict on a claim that a value is below a threshold; see also `above`."""
+    side, why = _decided(ratio, threshold, why, sign, -1)
+    return Finding(claim, _ours(ratio, seeds, sign), BY_SIDE[side], why, scene)
+
+
+def _decided(
+    value: Interval, threshold: float, why: str, sign: str, wanted: int = 1
+) -> tuple[int, str]:
+    """Return 1 if a claim is confirmed, -1 if it is refuted, or 0, and the reason.
+
+    `wanted` is 1 if the claim is that the value exceeds the threshold, and -1 if it is below.
+    """
+    side = wanted * _side(value, threshold, sign)
+    _, low, high = value
+    if side or sign or low is None or high is None:
+        return side, why
+    if low > threshold * (1 - NEGLIGIBLE) and high < threshold * (1 + NEGLIGIBLE):
+        return -1, f"the difference from {threshold:g} is smaller than {NEGLIGIBLE:.0%}; {why}"
+    return 0, why
 
 
 def measured(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row of `paired.ratios` as the arguments ratio, seeds and sign of `above`."""
+    """Return a row of `paired.ratios` as the arguments ratio, seeds, sign and scene of `above`."""
     return {
         "ratio": (row["ratio"], row["low"], row["high"]),
         "seeds": counted(row["n"], row["of"]),
         "sign": row["sign"],
+        "scene": str(row.get("scene", "")),
     }
 
 

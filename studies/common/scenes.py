@@ -1,6 +1,6 @@
 """The scenes of the evaluation: applications, sizes, and clusters, fixed before any planner runs.
 
-*Limited* clusters have as many cloud GPUs as the least demand needs (`studies.common.sizing`), and
+*Limited* clusters have as many cloud GPUs as the least demand needs (`lab.analysis.sizing`), and
 one L4 machine at the edge site per hundred queries. Goodput is measured in these clusters.
 *Unlimited* clusters have more machines than any planner could use, and a machine is rented only
 while in use. Cost and response time are measured in these clusters. Each scene starts without
@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from functools import cache
 from math import exp
 
+from lab.analysis.sizing import ClusterDemand, demand, limited_gpus
 from lab.common.errors import InputError, choices
 from lab.common.options import groups
-from studies.common.sizing import ClusterDemand, demand, limited_gpus
 
 BACKHAUL_BPS_PER_QUERY = 1e7
 """Capacity of a site's uplink per query; like the machines, the uplink grows with the queries."""

@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 
 from lab.analysis.paired import Interval, mean_interval
+from lab.analysis.sizing import limited_gpus
 from lab.common.metrics import ANY, SHARE
 from lab.reporting.markdown import estimated, table
 from lab.reporting.plotting.canvas import canvas, legend_below, palette, save
@@ -24,7 +25,6 @@ from lab.runs.api import Result
 from studies.common.claims import goal_reached, paired
 from studies.common.measures import totals
 from studies.common.scenes import APPLICATIONS, demand_of, up_to_optimum
-from studies.common.sizing import limited_gpus
 from studies.common.study import Scale
 from studies.common.tables import means
 from studies.probes.model_objective import objective

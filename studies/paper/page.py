@@ -1,14 +1,15 @@
 """The page of the reproduction: figures, claims, our numbers, and verdicts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from markdown_it import MarkdownIt
 
 from lab.analysis.paired import BOUNDS, EXPLAINED
 from lab.reporting.render import data_uri, render
-from studies.common.claims import Finding
+from studies.common.claims import NEGLIGIBLE
+from studies.common.verdicts import FIRST_SEED, LOOKS, Decision
 
 SIGNS = tuple(filter(None, BOUNDS.values()))
 
@@ -21,19 +22,19 @@ class Section:
     about: str  # the docstring of the figure's module
     commands: Sequence[str]
     runs: str  # the numbers of runs, seeds and core-minutes, as a sentence
-    findings: Sequence[Finding]
+    decisions: Sequence[Decision]
     pictures: Sequence[Path]
     lines: Sequence[str]  # further Markdown
 
     @property
-    def rows(self) -> list[tuple[str, str, str, str]]:
-        """The findings as rows of a table."""
-        return [astuple(each) for each in self.findings]
+    def rows(self) -> list[tuple[str, str, str, str, str]]:
+        """The decisions as rows of a table."""
+        return [each.row for each in self.decisions]
 
     @property
     def signs(self) -> bool:
         """Whether our number has a sign in any finding."""
-        return any(each.ours.startswith(SIGNS) for each in self.findings)
+        return any(each.finding.ours.startswith(SIGNS) for each in self.decisions)
 
 
 def page(
@@ -46,10 +47,14 @@ def page(
         command=command,
         quick=quick,
         verdicts=[
-            (section.number, finding.claim, finding.ours, f"**{finding.verdict}**")
+            (section.number, *decision.row[:4])
             for section in sections
-            for finding in section.findings
+            for decision in section.decisions
         ],
+        looks=", ".join(map(str, LOOKS.seeds)),
+        first_seed=FIRST_SEED,
+        error=f"{LOOKS.error:.0%}",
+        negligible=f"{NEGLIGIBLE:.0%}",
         failures=failures.items(),
         sections=sections,
         explained=EXPLAINED,

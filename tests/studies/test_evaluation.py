@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from lab.analysis.paired import PairedMetric, jackknifed, ratio_interval, ratios
+from lab.analysis.sizing import demand, limited_gpus
 from lab.run_cache.jobs import Job
 from lab.run_cache.keys import fingerprint, imported
 from studies import page
@@ -15,7 +16,6 @@ from studies.__main__ import main
 from studies.common import scenes, store
 from studies.common.claims import goal_reached
 from studies.common.measures import totals, violations
-from studies.common.sizing import demand, limited_gpus
 from studies.common.study import Scale
 from studies.common.tables import means
 from studies.experiments import profiling

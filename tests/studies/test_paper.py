@@ -18,6 +18,7 @@ from studies.common.measures import DRIFT_HORIZON_S, DRIFT_STEP_S, totals
 from studies.common.scenes import SIZES, scene
 from studies.common.study import QUICK_SEEDS, Scale
 from studies.common.sweep_files import commands, experiment, names
+from studies.common.verdicts import Decision
 from studies.paper.figures import ablations, cost, drift, goodput, load, settle, tiers
 from studies.paper.page import Section, as_html, page
 from studies.registry import FIGURES, SAME_AS
@@ -163,15 +164,12 @@ def test_a_value_is_above_a_threshold_by_its_whole_interval() -> None:
     assert found == [Verdict.AGREES, Verdict.UNKNOWN, Verdict.DIFFERS, Verdict.UNKNOWN]
 
 
-@pytest.mark.parametrize(
-    ("p", "verdict"), [(0.04, Verdict.AGREES), (0.06, Verdict.UNKNOWN), (None, Verdict.AGREES)]
-)
-def test_being_ahead_needs_the_adjusted_p_value_too(p, verdict) -> None:
-    row = {"ratio": 2.0, "low": 1.1, "high": 3.0, "n": 3, "of": 4, "sign": "", "p_holm": p}
+def test_being_ahead_takes_a_row_of_ratios() -> None:
+    row = {"ratio": 2.0, "low": 1.1, "high": 3.0, "n": 3, "of": 4, "sign": "", "scene": "one"}
     found = ahead("claim", row, "why")
-    assert found.verdict == verdict
+    assert found.verdict == Verdict.AGREES
     assert found.ours == "2 [1.1, 3] (3 of 4 seeds)"
-    assert ("adjusted for all comparisons" in found.why) == (verdict == Verdict.UNKNOWN)
+    assert found.scene == "one"
 
 
 def test_goodput_is_held_to_the_papers_range_and_the_optimum() -> None:
@@ -199,7 +197,7 @@ def test_goodput_is_held_to_the_papers_range_and_the_optimum() -> None:
 def test_a_part_matters_if_goodput_is_less_without_it() -> None:
     served = {"compass": 60, "compass_no_profiler": 60, "compass_no_search": 20, "compass_cold": 9}
     found = ablations.findings(pl.DataFrame(rows(served, scene="tracking")))
-    assert [each.verdict for each in found] == [Verdict.UNKNOWN, Verdict.AGREES]
+    assert [each.verdict for each in found] == [Verdict.DIFFERS, Verdict.AGREES]
 
 
 def test_a_lead_that_shrinks_with_the_load_differs() -> None:
@@ -346,7 +344,7 @@ def test_the_page_holds_its_pictures_and_escapes_what_it_shows(tmp_path) -> None
     (tmp_path / "figures").mkdir()
     picture = tmp_path / "figures" / "a.png"
     picture.write_bytes(b"\x89PNG")
-    finding = above("a < b & c | d", (2.0, 1.5, 2.5), 1.0, "why", 4)
+    finding = Decision(above("a < b & c | d", (2.0, 1.5, 2.5), 1.0, "why", 4), 4, 4)
     section = Section("10", "Figure 10: x.\n\nText.", ("cmd",), "1 run.", [finding], [picture], [])
     text = page("compass-lab reproduce 10", True, [section], {"11": "ValueError: no rows"})
     assert "quick form" in text

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from lab.analysis.statistics import estimate, holm
+from lab.analysis.statistics import allowed_error, estimate, holm
 from lab.common.formatting import probability
 from lab.reporting.markdown import estimated, table
-from studies.common.claims import SIGNIFICANT, Finding, Verdict
+from studies.common.claims import Finding, Verdict
 from studies.common.pictures import draw_curves
 from studies.common.store import each_cell
 from studies.common.sweep_files import runs
@@ -68,7 +68,8 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
     found = []
     for encoding, words in ((CONTINUOUS, "continuous ones"), (OURS, "ours")):
         its = [row for row in cells if row["encoding"] == encoding]
-        sure = [row["ratio"][0] for row in its if row["p"] is not None and row["p"] < SIGNIFICANT]
+        error = allowed_error()
+        sure = [row["ratio"][0] for row in its if row["p"] is not None and row["p"] < error]
         better = sum(ratio > 1 for ratio in sure)
         worse = len(sure) - better
         never = worse == len(its) > 0
@@ -78,7 +79,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
                 f"better in {better} of {len(its)} cases, worse in {worse}",
                 Verdict.AGREES if better else Verdict.DIFFERS if never else Verdict.UNKNOWN,
                 "a case is an application and a number of profiled configurations; it counts if "
-                f"errors differ with p below {SIGNIFICANT:g} by Holm's procedure. The verdict is "
+                f"errors differ with p below {error:.2g} by Holm's procedure. The verdict is "
                 "'differs' if one-hot features are worse in all cases",
             )
         )

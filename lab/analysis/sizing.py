@@ -5,17 +5,29 @@ by the highest allowed utilisation of stations. The *full* demand is that of the
 configuration. The *least* demand is that of the configuration with the least GPU time among those
 that reach the accuracy floor of the query's tier. Both are averages over data sets and tiers,
 weighted by their shares.
+
+The capacity of a machine is the number of reference GPUs (A100-80GB) that would do the same work: a
+GPU on which the application's configurations take twice as long in the median counts half.
 """
 
 from dataclasses import dataclass
-from math import fsum
+from math import fsum, inf
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lab.config.compose import compose, set_up
+from scenarios.applications.application import Application
 from scenarios.applications.dataset import Dataset
+from scenarios.cluster import Node
+from scenarios.random_streams import stream
+from scenarios.scenario import Scenario
 from scenarios.slo import Tier
+from sim import Allocation
+from sim.catalogue.service_times import RefusalError, node_service
+
+LOOKED_AT = 100
+"""Number of configurations that give the speed of a GPU; they are drawn at random."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +41,11 @@ class ClusterDemand:
 def demand(overrides: tuple[str, ...]) -> ClusterDemand:
     """Return the average demand of a query in the scenario that the overrides define."""
     scenario = set_up(compose(list(overrides)), list(overrides)).scenario()
+    return demand_in(scenario)
+
+
+def demand_in(scenario: Scenario) -> ClusterDemand:
+    """Return the average demand of a query in a scenario."""
     application, workload = scenario.application, scenario.workload
     tiers = workload.tiers or dict(application.tiers)
     datasets = workload.datasets or dict.fromkeys(application.datasets, 1.0)
@@ -41,6 +58,12 @@ def demand(overrides: tuple[str, ...]) -> ClusterDemand:
     weights = fsum(datasets.values()) * fsum(tier.weight for tier in tiers.values())
     per_s = application.requests_per_s / scenario.cluster.max_utilisation / weights
     return ClusterDemand(*(per_s * fsum(part[0] * part[k] for part in parts) for k in (1, 2)))
+
+
+def reference_gpus(application: Application, machine: str) -> float:
+    """Return the capacity of one machine of a type for an application, in reference GPUs."""
+    node = Node(machine=machine)
+    return node.gpus / _slowness(application, node) if node.gpus else 0.0
 
 
 def limited_gpus(queries: int, each: ClusterDemand) -> int:
@@ -60,3 +83,30 @@ def _gpu_times(dataset: Dataset, tier: Tier, gpu: NDArray[np.bool_]) -> tuple[fl
     floor = tier.slo(float(accuracy[best])).accuracy
     enough = accuracy >= (0.0 if floor is None else floor)
     return float(gpu_s[best]), float(np.where(enough, gpu_s, np.inf).min())
+
+
+def _slowness(application: Application, node: Node) -> float:
+    """Return the median time on a whole GPU of a node over the time on the reference GPU.
+
+    The median is over `LOOKED_AT` configurations, apart from those that cannot run there; it is
+    infinite if none can.
+    """
+    dataset = next(iter(application.datasets.values()))
+    whole = Allocation(node.gpu_profiles[-1])
+    ratios = []
+    every = application.pipeline.configurations
+    chosen = stream(0, "sizing").permutation(len(every))[:LOOKED_AT]
+    for configuration in (every[index] for index in chosen):
+        here_s = reference_s = 0.0
+        try:
+            for at, operator in enumerate(application.operators):
+                if operator.kind != "cpu":
+                    served = node_service(application, at, configuration, node, whole)
+                    time_s = float(dataset.service_time_s[configuration.index, at])
+                    here_s += time_s * served.factor * served.work_factor
+                    reference_s += time_s
+        except RefusalError:
+            continue
+        if reference_s:
+            ratios.append(here_s / reference_s)
+    return float(np.median(ratios)) if ratios else inf

@@ -1,0 +1,97 @@
+"""Pictures of the atlas: for each pair of axes, which planner is most often the best."""
+
+from collections.abc import Sequence
+from itertools import combinations, pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.patches import Patch
+
+from lab.atlas.axes import AXES, Categories, Ordered
+from lab.atlas.verdicts import Outcome
+from lab.reporting.plotting.canvas import DPI, canvas, palette
+from scenarios.numerics import Ints
+
+BINS = 4
+"""Number of equal parts of an ordered axis."""
+
+OTHERS = (str(Outcome.TIE), str(Outcome.UNDECIDED))
+
+
+def draw_pairs(found: pl.DataFrame, metric: str, planners: Sequence[str], to: Path) -> list[Path]:
+    """Draw one picture for each pair of axes as ``AXIS-AXIS.png``; return the paths.
+
+    Each tile has the colour of the most frequent verdict of its cells and the share of it.
+    """
+    to.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for one, other in combinations(AXES, 2):
+        figure, [[axes]] = canvas(1, 1, 4.2)
+        tiles(axes, found, metric, planners, one, other)
+        axes.legend(
+            handles=[Patch(color=each, label=name) for name, each in colours(planners).items()],
+            loc="center left",
+            bbox_to_anchor=(1.01, 0.5),
+        )
+        paths.append(to / f"{one.name}-{other.name}.png")
+        figure.savefig(paths[-1], dpi=DPI)
+    return paths
+
+
+def colours(planners: Sequence[str]) -> dict[str, Any]:
+    """Return the colour of each planner, of a tie and of an undecided cell."""
+    return {**palette(list(planners)), OTHERS[0]: "0.75", OTHERS[1]: "0.92"}
+
+
+def tiles(
+    axes: Axes,
+    found: pl.DataFrame,
+    metric: str,
+    planners: Sequence[str],
+    one: Ordered | Categories,
+    other: Ordered | Categories,
+) -> None:
+    """Draw the tiles of two axes."""
+    (rows, row_names), (columns, column_names) = _binned(found, one), _binned(found, other)
+    shown = colours(planners)
+    names = list(shown)
+    labels = found[f"{metric}_verdict"].to_numpy()
+    grid = np.full((len(row_names), len(column_names)), np.nan)
+    for row in range(len(row_names)):
+        for column in range(len(column_names)):
+            here = labels[(rows == row) & (columns == column)]
+            if not len(here):
+                continue
+            count = [int((here == name).sum()) for name in names]
+            best = int(np.argmax(count))
+            grid[row, column] = best
+            axes.text(
+                column, row, f"{count[best] / len(here):.0%}", ha="center", va="center", size=8
+            )
+    axes.imshow(
+        grid,
+        cmap=ListedColormap(list(shown.values())),
+        vmin=-0.5,
+        vmax=len(names) - 0.5,
+        aspect="auto",
+        origin="lower",
+    )
+    axes.grid(visible=False)
+    axes.set_xticks(range(len(column_names)), column_names, rotation=20, ha="right")
+    axes.set_yticks(range(len(row_names)), row_names)
+    axes.set(xlabel=other.words, ylabel=one.words)
+
+
+def _binned(found: pl.DataFrame, axis: Ordered | Categories) -> tuple[Ints, list[str]]:
+    """Return the number of each cell's part of an axis, and the names of the parts."""
+    if isinstance(axis, Ordered):
+        at = np.array([axis.coordinate(value) for value in found[axis.name]])
+        edges = [axis.shown(axis.at(each / BINS)) for each in range(BINS + 1)]
+        names = [f"{low} to {high}" for low, high in pairwise(edges)]
+        return np.clip((at * BINS).astype(int), 0, BINS - 1), names
+    values = list(axis.values)
+    return np.array([values.index(each) for each in found[axis.name]]), values

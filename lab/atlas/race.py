@@ -1,0 +1,68 @@
+"""The race of planners in one cell: more and more seeds, until the best is known.
+
+All planners start. After each look (`lab.analysis.sequential`), planners that are surely more than
+5 % below another one by every undecided metric drop out. The race ends when every metric has a
+winner or a tie, or after the last look. Planners of one seed face the very same world.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lab.analysis.sequential import Looks
+from lab.analysis.statistics import Floats
+from lab.atlas.verdicts import CellVerdict, Outcome, hopeless, judged
+
+GOODPUT, PER_DOLLAR = "goodput", "goodput_per_usd"
+METRICS = (GOODPUT, PER_DOLLAR)
+"""Columns of a run: the mean number of queries that meet their whole SLO; and the hours in which a
+query met it per dollar, for machines, egress and profiling together."""
+
+LOOKS = Looks((3, 5, 8, 12, 16), error=0.05)
+DROP_ERROR = 0.05
+"""Probability with which a look may drop a planner that is not more than 5 % below the best."""
+
+Row = Mapping[str, Any]
+Measure = Callable[[str, Sequence[int]], Sequence[Row]]
+"""Returns the rows of a planner on some seeds, numbered from 0; each has `METRICS`."""
+
+
+@dataclass(frozen=True)
+class Raced:
+    """The verdicts on one cell, the rows behind them, and the number of seeds at the end."""
+
+    verdicts: Mapping[str, CellVerdict]  # by metric
+    rows: Sequence[Row]
+    seeds: int
+
+
+def race(planners: Sequence[str], measure: Measure, looks: Looks = LOOKS) -> Raced:
+    """Compare planners on more and more seeds; see the module."""
+    found: dict[str, list[Row]] = {name: [] for name in planners}
+    left = {metric: list(planners) for metric in METRICS}
+    verdicts: dict[str, CellVerdict] = {}
+    before = 0
+    for seeds in looks.seeds:
+        open_ = [metric for metric in METRICS if metric not in verdicts]
+        for name in planners:
+            if any(name in left[metric] for metric in open_):
+                found[name] += measure(name, range(before, seeds))
+        error = looks.error_at(seeds)
+        for metric in open_:
+            values = {name: _values(found[name], metric) for name in left[metric]}
+            verdict = judged(values, error)
+            if verdict.outcome is not Outcome.UNDECIDED or seeds == looks.most:
+                verdicts[metric] = verdict
+            else:
+                dropped = hopeless(values, DROP_ERROR)
+                left[metric] = [name for name in left[metric] if name not in dropped]
+        before = seeds
+        if len(verdicts) == len(METRICS):
+            break
+    return Raced(verdicts, [row for rows in found.values() for row in rows], before)
+
+
+def _values(rows: Sequence[Row], metric: str) -> Floats:
+    return np.array([row[metric] for row in rows], dtype=float)

@@ -1,0 +1,125 @@
+"""The tool ``compass-lab atlas``: which planner is best in which regime."""
+
+import argparse
+from collections.abc import Sequence
+
+import polars as pl
+
+from lab.atlas.advice import Tree, shares, tree, verdicts, words_of
+from lab.atlas.axes import design
+from lab.atlas.pictures import draw_pairs
+from lab.atlas.place import PLACES, counted, place
+from lab.atlas.race import GOODPUT, METRICS
+from lab.atlas.rerun import rerun
+from lab.atlas.runs import Atlas, Plan
+from lab.atlas.verdicts import Outcome
+from lab.common.console import say
+from lab.common.errors import InputError, choices
+from lab.common.options import groups
+from lab.reporting.markdown import table
+from lab.run_cache.jobs import at_a_time
+
+OK, FAILED = 0, 1
+MAIN = ("compass", "videostorm_60s", "vulcan", "jellybean", "greedy", "cheapest_feasible")
+TABLE = "verdicts.parquet"
+
+
+def atlas(options: argparse.Namespace) -> int:
+    """Extend an atlas or use a finished one; return the exit status."""
+    if options.cells < 1:
+        raise InputError(f"--cells {options.cells}: must be 1 or more")
+    if not options.hours > 0:
+        raise InputError(f"--hours {options.hours:g}: must be above 0")
+    planners = tuple(options.planners.split(",")) if options.planners else MAIN
+    _check(planners)
+    processes, until_s = at_a_time(options.jobs), options.hours * 3600
+    made = Atlas(options.out, Plan(planners, options.design_seed))
+    if options.place:
+        return _place(made, options.place, processes, until_s)
+    if options.rerun:
+        return _rerun(made, options.rerun, processes, until_s)
+    failures = made.extend(options.cells, processes, until_s)
+    if made.frame.is_empty():
+        raise InputError(f"--hours {options.hours:g}: no cell was finished; give more time")
+    found = verdicts(made.frame, made.plan)
+    found.write_parquet(options.out / TABLE)
+    say(
+        f"{len(found)} cells, {made.frame.height} runs, {made.wall_s / 3600:.2f} hours; "
+        f"{options.cells - len(found)} cells are left\n"
+    )
+    for metric in METRICS:
+        describe(found, planners, metric)
+        draw_pairs(found, metric, planners, options.out / "pictures" / metric)
+    say(f"\n{options.out}: {TABLE}, atlas.parquet, pictures/")
+    return FAILED if failures else OK
+
+
+def describe(found: pl.DataFrame, planners: Sequence[str], metric: str) -> None:
+    """Print how often each planner is best by a metric, and the decision tree."""
+    undecided = found.select((pl.col(f"{metric}_verdict") == Outcome.UNDECIDED).mean()).item()
+    say(f"By {metric.replace('_', ' ')}; {undecided:.0%} of cells are undecided:\n")
+    rows = shares(found, planners, metric).iter_rows()
+    heads = ["planner", "wins", "ties with the best", "may be the best"]
+    for line in table(heads, ([name, *(f"{part:.0%}" for part in parts)] for name, *parts in rows)):
+        say(line)
+    for line in tree_in_words(tree(found, metric)):
+        say(line)
+
+
+def tree_in_words(fitted: Tree | None) -> list[str]:
+    """Return a tree as lines of text."""
+    if fitted is None:
+        return ["", "Too few cells are decided for a decision tree."]
+    return [
+        "",
+        *(f"- {words_of(leaf)}" for leaf in fitted.leaves),
+        "",
+        f"On {fitted.tested} held-out cells, the tree is right in {fitted.accuracy:.0%}; "
+        f'"{fitted.always}" everywhere would be right in {fitted.always_accuracy:.0%}.',
+        "",
+    ]
+
+
+def _place(made: Atlas, planner: str, processes: int, until_s: float) -> int:
+    _check_exists(made)
+    names = groups()["planner"]
+    if "." not in planner and planner not in names:
+        raise InputError(f"--place {planner}: there is no such planner; {choices(planner, names)}")
+    placed = place(planner, made.frame, made.plan, GOODPUT, processes, until_s)
+    if not placed:
+        raise InputError("--hours: no cell was finished; give more time")
+    by_app: dict[str, list[object]] = {}
+    for each in placed:
+        by_app.setdefault(str(each.cell.values["application"]), []).append(each)
+    say(f"{planner} against the best planner of each cell, by goodput, in {len(placed)} cells:\n")
+    rows = [["all", *counted(placed).values()]]
+    rows += [[name, *counted(each).values()] for name, each in sorted(by_app.items())]  # type: ignore[arg-type]
+    for line in table(["application", *PLACES], rows):
+        say(line)
+    return OK
+
+
+def _rerun(made: Atlas, count: int, processes: int, until_s: float) -> int:
+    _check_exists(made)
+    found = verdicts(made.frame, made.plan)
+    cells = {row["cell"]: row for row in found.iter_rows(named=True)}
+    every = design(max(cells) + 1, made.plan.design_seed)
+    again = rerun(found, every, made.plan, count, processes, until_s)
+    again.write_parquet(made.directory / "rerun.parquet")
+    same = int(again["same"].sum())
+    say(f"{same} of {len(again)} cells have the same verdict at full length")
+    return OK
+
+
+def _check(planners: Sequence[str]) -> None:
+    known = [name for name in groups()["planner"] if not name.startswith("comparison")]
+    for name in planners:
+        if name not in known:
+            raise InputError(f"--planners {name}: there is no such planner; {choices(name, known)}")
+    if len(set(planners)) < 2:
+        raise InputError(f"--planners {','.join(planners)}: name at least two different planners")
+
+
+def _check_exists(made: Atlas) -> None:
+    if not made.rows:
+        raise InputError(f"--out {made.directory}: has no atlas; make one by compass-lab atlas")

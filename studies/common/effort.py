@@ -1,0 +1,142 @@
+"""Spends a number of hours on the runs that decide the most claims.
+
+Every scene of every study first gets the seeds of the first look (`studies.common.verdicts`), the
+cheapest scenes first. Then the scene with the most open claims per core second of its next look is
+next, until the time is over or every claim is decided or has all looks. Finished runs are cached,
+so the same command continues where it ended.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import polars as pl
+
+from lab.common.console import say
+from lab.run_cache.jobs import Job, cached, make
+from studies.common.store import frame
+from studies.common.study import PaperStudy, Scale
+from studies.common.verdicts import LOOKS, Decision, decisions, seeds_of
+
+UNKNOWN_CORE_S = 60.0
+"""Core seconds that a run is assumed to take before any run of its scene is made."""
+
+SCENE = "scene"
+
+
+@dataclass(eq=False)
+class Part:
+    """The runs of one scene of one study, which get the same seeds."""
+
+    study: str
+    scene: str  # value of the label; empty if the study's runs have no such label
+    jobs: Sequence[Job]  # of all looks
+
+    def __post_init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.looked = 0  # number of looks that have all their runs
+
+    def of_look(self, look: int) -> list[Job]:
+        """Return the jobs of the first `look` looks."""
+        seeds = {*seeds_of(LOOKS.seeds[look - 1])} if look else set()
+        return [job for job in self.jobs if job.seed in seeds]
+
+    def load(self, cache: Path) -> None:
+        """Read the rows of looks whose runs are all cached."""
+        for look in range(1, len(LOOKS.seeds) + 1):
+            found = [cached(job, cache) for job in self.of_look(look)]
+            rows = [row for row in found if row is not None]
+            if len(rows) < len(found):
+                return
+            self.rows, self.looked = rows, look
+
+    @property
+    def finished(self) -> bool:
+        """Whether all looks have their runs."""
+        return self.looked == len(LOOKS.seeds)
+
+    @property
+    def next_core_s(self) -> float:
+        """Estimated core seconds of the runs that the next look adds."""
+        known = [float(row["run_core_s"]) for row in self.rows]
+        mean_s = sum(known) / len(known) if known else UNKNOWN_CORE_S
+        return mean_s * (len(self.of_look(self.looked + 1)) - len(self.rows))
+
+
+class Effort:
+    """The parts of some studies, and what is known of their claims."""
+
+    def __init__(self, studies: Mapping[str, PaperStudy], scale: Scale, cache: Path) -> None:
+        self._studies, self._cache = studies, cache
+        scale = replace(scale, seeds=seeds_of(LOOKS.most))
+        self.parts = [
+            part for name, study in studies.items() for part in _parts(name, study.jobs(scale))
+        ]
+        for part in self.parts:
+            part.load(cache)
+
+    def rows(self, study: str) -> pl.DataFrame:
+        """Return the rows of a study so far."""
+        return frame([row for part in self.parts if part.study == study for row in part.rows])
+
+    def jobs(self, study: str) -> list[Job]:
+        """Return the jobs of a study whose looks are complete."""
+        parts = [part for part in self.parts if part.study == study]
+        return [job for part in parts for job in part.of_look(part.looked)]
+
+    def decisions(self, study: str) -> list[Decision]:
+        """Return what is known of the claims of a study; empty before its first runs."""
+        if not all(part.looked for part in self.parts if part.study == study):
+            return []
+        return decisions(self._studies[study].findings, self.rows(study))
+
+    def spend(self, seconds: float, processes: int) -> None:
+        """Make runs until the time is over or nothing is left to decide.
+
+        The last runs can end a little later, because runs are not interrupted.
+        """
+        until = monotonic() + seconds
+        while monotonic() < until and (part := self._next()) is not None:
+            wanted = part.of_look(part.looked + 1)
+            say(
+                f"{part.study} {part.scene}: up to {LOOKS.seeds[part.looked]} seeds, about "
+                f"{part.next_core_s:.0f} core seconds"
+            )
+            for some in _by_seed(wanted):
+                if monotonic() >= until:
+                    return
+                make(some, processes, self._cache)
+            part.load(self._cache)
+
+    def _next(self) -> Part | None:
+        """Return the part whose next look is worth most, or None."""
+        left = [part for part in self.parts if not part.finished]
+        fresh = [part for part in left if not part.looked]
+        if fresh:
+            return min(fresh, key=lambda part: part.next_core_s)
+        worth: list[tuple[float, int, Part]] = []
+        for name in dict.fromkeys(part.study for part in left):
+            found = [each.finding.scene for each in self.decisions(name) if each.open]
+            for at, part in enumerate(left):
+                if part.study == name:
+                    claims = sum(scene in ("", part.scene) for scene in found)
+                    worth.append((claims / max(part.next_core_s, 1e-9), -at, part))
+        best = max(worth, key=lambda each: each[:2], default=None)
+        return best[2] if best is not None and best[0] > 0 else None
+
+
+def _parts(study: str, jobs: Sequence[Job]) -> Iterator[Part]:
+    by_scene: dict[str, list[Job]] = {}
+    for job in jobs:
+        by_scene.setdefault(str(job.labels.get(SCENE, "")), []).append(job)
+    for scene, of_scene in by_scene.items():
+        yield Part(study, scene, of_scene)
+
+
+def _by_seed(jobs: Sequence[Job]) -> Iterator[list[Job]]:
+    by: dict[int, list[Job]] = {}
+    for job in jobs:
+        by.setdefault(job.seed, []).append(job)
+    yield from by.values()

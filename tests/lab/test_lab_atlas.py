@@ -1,0 +1,215 @@
+"""The regime atlas: looks, verdicts, the race, the design, the tree and the command."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+import pytest
+
+from lab.analysis.sequential import Looks, surely_positive
+from lab.atlas.advice import shares, tree, verdicts, words_of
+from lab.atlas.axes import AXES, CATEGORIES, DEFAULT, MACHINES, ORDERED, Cell, design
+from lab.atlas.race import GOODPUT, METRICS, Row, race
+from lab.atlas.reversals import changes
+from lab.atlas.runs import FIRST_SEED, Atlas, Length, Plan
+from lab.atlas.verdicts import Outcome, hopeless, judged
+from lab.cli.tools import main
+from lab.common.errors import InputError
+from lab.config.compose import compose
+
+SOME = np.array([10.0, 11.0, 9.0, 10.5, 9.5, 10.2])
+
+
+def test_the_parts_of_the_error_add_up() -> None:
+    looks = Looks((3, 5, 8), error=0.05)
+    assert sum(map(looks.error_at, looks.seeds)) == pytest.approx(0.05)
+    assert looks.error_at(3) == pytest.approx(0.05 * 3 / 8)
+
+
+@pytest.mark.parametrize("seeds", [(), (1, 2), (5, 3), (3, 3)])
+def test_looks_refuse_numbers_of_seeds_that_do_not_ascend(seeds: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="must be ascending"):
+        Looks(seeds, error=0.05)
+
+
+def test_all_looks_together_err_as_rarely_as_stated() -> None:
+    looks, rng, erred = Looks((3, 5, 8, 12, 16), error=0.05), np.random.default_rng(5), 0
+    for _ in range(1500):
+        values = rng.normal(size=16)
+        erred += any(surely_positive(values[:n], looks.error_at(n)) for n in looks.seeds)
+    assert 0.02 < erred / 1500 < 0.06
+
+
+def test_a_planner_that_is_above_on_every_seed_wins() -> None:
+    verdict = judged({"one": SOME, "other": SOME - 2}, 0.01)
+    assert verdict.outcome is Outcome.WINNER
+    assert verdict.label == "one"
+
+
+def test_planners_within_five_percent_tie_and_the_rest_is_below() -> None:
+    verdict = judged({"one": SOME, "other": SOME * 0.98, "last": SOME / 2}, 0.01)
+    assert verdict.outcome is Outcome.TIE
+    assert verdict.best == ("one", "other")
+
+
+def test_planners_that_serve_nobody_tie() -> None:
+    assert judged({"one": np.zeros(3), "other": np.zeros(3)}, 0.01).outcome is Outcome.TIE
+
+
+def test_noise_is_undecided_and_names_those_that_may_be_best() -> None:
+    verdict = judged({"one": SOME, "other": SOME[::-1] * 0.9, "last": SOME / 3}, 0.001)
+    assert verdict.outcome is Outcome.UNDECIDED
+    assert verdict.best == ("one", "other")
+
+
+def test_only_planners_more_than_five_percent_below_are_hopeless() -> None:
+    values = {"one": SOME, "near": SOME * 0.97, "far": SOME * 0.5}
+    assert hopeless(values, 0.05) == {"far"}
+
+
+def _measure(means: dict[str, float], asked: list[tuple[str, int]]) -> object:
+    def measure(planner: str, seeds: Sequence[int]) -> list[Row]:
+        rows = []
+        for seed in seeds:
+            asked.append((planner, seed))
+            noise = np.random.default_rng(seed).normal()  # the same for all planners of a seed
+            value = means[planner] + noise
+            rows.append({"planner": planner, "seed": seed, **dict.fromkeys(METRICS, value)})
+        return rows
+
+    return measure
+
+
+def test_a_race_ends_at_the_look_that_decides() -> None:
+    asked: list[tuple[str, int]] = []
+    raced = race(("good", "bad"), _measure({"good": 10.0, "bad": 5.0}, asked))  # type: ignore[arg-type]
+    assert raced.seeds == 3
+    assert raced.verdicts[GOODPUT].label == "good"
+    assert sorted(asked) == [(name, seed) for name in ("bad", "good") for seed in range(3)]
+
+
+def test_a_race_drops_planners_that_are_far_below() -> None:
+    def measure(planner: str, seeds: Sequence[int]) -> list[Row]:
+        base = {"one": 10.0, "other": 10.0, "far": 2.0}[planner]
+        own = {"one": 1, "other": 2, "far": 3}[planner]
+        return [
+            {
+                "planner": planner,
+                "seed": seed,
+                **dict.fromkeys(METRICS, base + 0.4 * np.random.default_rng((own, seed)).normal()),
+            }
+            for seed in seeds
+        ]
+
+    raced = race(("one", "other", "far"), measure, Looks((3, 5, 30), 0.05))
+    count = {name: sum(row["planner"] == name for row in raced.rows) for name in ("one", "far")}
+    assert count["far"] == 3
+    assert raced.seeds == 30
+    assert raced.verdicts[GOODPUT].outcome is Outcome.TIE
+
+
+def test_a_longer_design_begins_with_the_shorter_one() -> None:
+    short, long = design(6, 3), design(20, 3)
+    assert [each.values for each in short] == [each.values for each in long[:6]]
+
+
+def test_cells_lie_on_the_axes() -> None:
+    cells = design(64, 0)
+    for axis in ORDERED:
+        values = [each.values[axis.name] for each in cells]
+        assert axis.low <= min(values) < max(values) <= axis.high
+    for axis in CATEGORIES:
+        assert {each.values[axis.name] for each in cells} <= {*axis.values}
+    assert len({each.values["machines"] for each in cells}) >= len(MACHINES) - 1
+
+
+def test_the_default_point_is_the_default_configuration() -> None:
+    usual = compose(["planner=cheapest_feasible"])
+    cell = Cell(DEFAULT)
+    ours = compose([*cell.overrides(600.0), "planner=cheapest_feasible"])
+    assert ours.cluster.nodes == usual.cluster.nodes
+    assert ours.network.technologies == usual.network.technologies
+    assert ours.application == usual.application
+    assert ours.drift == usual.drift
+    # as many living queries, but with half the lifetime, and 2 % more or less by the load's digits
+    living = usual.workload.rate * usual.workload.lifetime_mean_s
+    assert cell.queries == pytest.approx(living, rel=0.05)
+
+
+def test_each_change_moves_one_axis_and_small_ones_come_first() -> None:
+    found = changes()
+    assert found[0].axis == ""
+    assert [each.size for each in found] == sorted(each.size for each in found)
+    for each in found[1:]:
+        moved = [axis.name for axis in AXES if each.cell.values[axis.name] != DEFAULT[axis.name]]
+        assert moved == [each.axis]
+
+
+def _verdicts() -> pl.DataFrame:
+    cells = design(200, 0)
+    return pl.DataFrame(
+        {
+            "cell": range(200),
+            **{axis.name: [each.values[axis.name] for each in cells] for axis in AXES},
+            f"{GOODPUT}_verdict": [
+                "heavy" if each.values["load"] > 0.8 else "light" for each in cells
+            ],
+            f"{GOODPUT}_best": [
+                "heavy" if each.values["load"] > 0.8 else "light" for each in cells
+            ],
+        }
+    )
+
+
+def test_the_tree_finds_the_axis_that_decides_and_says_so() -> None:
+    fitted = tree(_verdicts(), GOODPUT)
+    assert fitted is not None
+    assert fitted.accuracy > 0.9
+    [light, heavy] = map(words_of, fitted.leaves)
+    assert light.startswith("Where the load is at most 0.")
+    assert "light" in light
+    assert "is above" in heavy
+    assert "heavy" in heavy
+    assert tree(_verdicts().head(20), GOODPUT) is None
+
+
+def test_shares_count_cells() -> None:
+    found = shares(_verdicts(), ("heavy", "light"), GOODPUT)
+    assert found["wins"].sum() == pytest.approx(1.0)
+    assert found["ties"].sum() == 0
+
+
+def test_an_atlas_is_resumed_and_its_verdicts_follow_from_the_table(tmp_path: object) -> None:
+    plan = Plan(("cheapest_feasible", "static_plan"), 0, Length(60.0, 20.0), Looks((3,), 0.05))
+    made = Atlas(tmp_path, plan)  # type: ignore[arg-type]
+    assert made.extend(1, 1, 1e9) == []
+    again = Atlas(tmp_path, plan)  # type: ignore[arg-type]
+    assert again.frame.equals(made.frame)
+    assert again.extend(1, 1, 1e9) == []
+    assert again.frame.equals(made.frame)
+    assert made.frame["seed"].min() == FIRST_SEED
+    found = verdicts(made.frame, plan)
+    assert found.height == 1
+    assert found[f"{GOODPUT}_verdict"][0] in (*plan.planners, *map(str, Outcome))
+    with pytest.raises(InputError, match="has an atlas with design_seed=0, not 1"):
+        Atlas(tmp_path, Plan(plan.planners, 1, plan.length, plan.looks))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--cells", "0"], "--cells 0: must be 1 or more"),
+        (["--hours", "0"], "--hours 0: must be above 0"),
+        (["--planners", "compas,greedy"], "--planners compas: there is no such planner"),
+        (["--planners", "greedy"], "--planners greedy: name at least two different planners"),
+        (["--place", "greedy"], "has no atlas; make one by compass-lab atlas"),
+        (["--rerun", "5"], "has no atlas; make one by compass-lab atlas"),
+    ],
+)
+def test_bad_input_gets_one_sentence(
+    words: list[str], sentence: str, tmp_path: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["atlas", "--out", str(tmp_path), *words]) == 2
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert error.count("\n") == 1
