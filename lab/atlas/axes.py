@@ -93,10 +93,10 @@ APPLICATION = Categories(
 )
 LOAD = Ordered("load", "the load", "of capacity", 0.25, 2.5)
 MACHINE = Categories("machines", "the cluster", tuple(MACHINES))
-NETWORK = Categories("network", "the access network", ("lte", "mobile", "wifi", "wired"))
+NETWORK = Categories("network", "the access network", ("lte", "mobile", "home", "wired"))
 BACKHAUL = Ordered("backhaul_mbps", "the backhaul of a query", "Mbit/s", 1.0, 60.0)
 CONTENT = Ordered(
-    "content_concentration", "the likeness of users' content (concentration)", "", 3.0, 100.0
+    "content_concentration", "the likeness of users' content (concentration)", "", 0.3, 30.0
 )
 SLO_SCALE = Ordered("slo_scale", "the latency bound", "times the application's", 0.7, 2.5)
 BOARDS = Ordered("profiling_boards", "the number of profiling boards", "", 1.0, 16.0)
@@ -104,7 +104,7 @@ PRICE = Ordered("profiling_price", "the price of profiling", "times the list pri
 DRIFT = Categories(
     "drift",
     "the drift",
-    ("none", "link_degradation", "content_shift", "device_slowdown"),
+    ("none", "rate_surge", "link_recovery", "content_ramp", "device_recovery"),
 )
 
 AXES: tuple[Ordered | Categories, ...] = (
@@ -128,7 +128,7 @@ DEFAULT: Mapping[str, Any] = {
     "machines": "1 L4, 2 A100",
     "network": "mobile",
     "backhaul_mbps": 60.0,
-    "content_concentration": 20.0,
+    "content_concentration": 0.9,
     "slo_scale": 1.0,
     "profiling_boards": 4.0,
     "profiling_price": 1.0,
@@ -162,6 +162,7 @@ class Cell:
         """Return the overrides of a run of this cell, apart from planner and seed."""
         value = self.values
         machine, edge, cloud = MACHINES[value[MACHINE.name]]
+        boards = round(value[BOARDS.name])
         return (
             f"application={value[APPLICATION.name]}",
             *_cluster(machine, edge, cloud),
@@ -172,7 +173,9 @@ class Cell:
             f"workload.lifetime_mean_s={LIFETIME_S:g}",
             f"workload.content_concentration={value[CONTENT.name]:g}",
             f"network.backhaul_bps={value[BACKHAUL.name] * 1e6 * self.queries:.4g}",
-            f"cluster.profiling.lanes={round(value[BOARDS.name])}",
+            f"workload.slo_scale={value[SLO_SCALE.name]:g}",
+            f"cluster.profiling.count={boards}",
+            f"cluster.profiling.workers={boards}",
         )
 
 

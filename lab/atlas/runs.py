@@ -12,7 +12,7 @@ import polars as pl
 from joblib import Parallel, delayed
 
 from lab.analysis.sequential import Looks
-from lab.atlas.axes import Cell, design
+from lab.atlas.axes import PRICE, Cell, design
 from lab.atlas.race import GOODPUT, LOOKS, PER_DOLLAR, Row, race
 from lab.common.atomic_write import written_aside
 from lab.common.console import say
@@ -50,26 +50,28 @@ class Plan:
     looks: Looks = LOOKS
 
 
-def measured(result: Result, length: Length) -> dict[str, float]:
+def measured(result: Result, length: Length, profiling_price: float) -> dict[str, float]:
     """Return the measures of a run after the warm-up.
 
     ``goodput`` is the mean number of queries that meet their whole SLO, ``active`` that of living
-    ones. ``usd_per_hour`` is the bill per hour and includes ``profiling_usd_per_hour``; both are of
-    the whole run, because the bill is not kept by time. ``goodput_per_usd`` is the ratio of goodput
-    and bill: hours in which a query met its SLO, per dollar.
+    ones. ``usd_per_hour`` is the bill per hour, with ``profiling_usd_per_hour``, which is
+    `profiling_price` times the list price. Both are of the whole run, because the bill is not kept
+    by time. ``goodput_per_usd`` is the ratio of goodput and bill: hours in which a query met its
+    SLO, per dollar. ``bound`` is the share of time that any planner could serve at most.
     """
     late = result.windows.filter(pl.col("start_s") >= length.warm_up_s)
     span_s = length.horizon_s - length.warm_up_s
     goodput = float(late.filter("met")["deployed_s"].sum()) / span_s
     hours = length.horizon_s / S_PER_HOUR
-    usd = float(result.summary["deployment_cost_usd"]) / hours
-    profiling = float(result.summary.get("profiling_cost_usd", 0.0)) / hours
+    profiling = profiling_price * float(result.summary["profiling_cost_usd"]) / hours
+    usd = float(result.summary["deployment_cost_usd"]) / hours + profiling
     return {
         GOODPUT: goodput,
         "active": float(late["active_s"].sum()) / span_s,
         "usd_per_hour": usd,
         "profiling_usd_per_hour": profiling,
         PER_DOLLAR: goodput / usd if usd > 0 else 0.0,
+        "bound": result.summary["goodput_bound"],
     }
 
 
@@ -88,7 +90,8 @@ class CellRuns:
         started = process_time()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # The summary counts a planner's errors.
-            values = measured(result_of(self._setup(planner, seed)), self._length)
+            result = result_of(self._setup(planner, seed))
+        values = measured(result, self._length, self._cell.values[PRICE.name])
         return {
             "cell": self._number,
             **self._cell.values,

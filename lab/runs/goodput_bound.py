@@ -350,7 +350,7 @@ class GoodputBound:
         for event in self._scenario.drift.in_order():
             if event.kind == "machine_failure":
                 spans = down.setdefault((str(event.node), event.machine), [])
-                spans.append((event.at_s, event.at_s + event.duration_s))
+                spans.append((event.at_s, event.at_s + event.down_s))
         return down
 
 
