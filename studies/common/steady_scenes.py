@@ -1,7 +1,7 @@
 """Scenes in steady state: an hour of one application at a stated load.
 
 *Load* is demand over capacity. Demand is the number of cloud GPUs that all queries need with the
-least work that is accurate enough (`studies.common.sizing`). Capacity is the number of cloud GPUs;
+least work that is accurate enough (`lab.analysis.sizing`). Capacity is the number of cloud GPUs;
 the L4 machines at the edge site, one per hundred queries at load 1, come on top. So at a load of 1
 a planner that places perfectly serves nearly all queries, and above it some must miss their SLO.
 
