@@ -100,7 +100,7 @@ def test_every_field_of_telemetry_is_explained():
 
 def test_results_list_every_column_of_requests_and_their_example_runs(folder, monkeypatch, capsys):
     command = re.search(r"`(compass-sim [^`]*requests=true[^`]*)`", RESULTS)[1]
-    call(monkeypatch, f"{command} figures=false horizon_s=60 switching=free")
+    call(monkeypatch, f"{command} figures=false horizon_s=120 switching=free")
     code = blocks(RESULTS, "python")[0]
     names = {"pl": pl}
     exec(compile(code, "tables.md", "exec"), names)
@@ -337,6 +337,7 @@ SECTIONS = {
     "Greedy": "Teaching planners",
     "RandomFeasible": "Teaching planners",
     "SpareMachines": "Teaching planners",
+    "VideoStormOnline": "VideoStorm",
     "StaticPlan": "Teaching planners",
     "CherryPick": "CherryPick",
     "ILP": "ILP, and the LP bound",
