@@ -39,7 +39,7 @@ class Scenario:
         drift: changes during the run.
         horizon_s: length of the run in simulated seconds.
         warm_up_s: simulated seconds, rounded up to whole windows, that metrics of goodput leave
-            out; with ``auto``, the rule of ``scenarios.steady_state`` chooses them.
+            out; with ``auto``, the rule of ``lab.runs.steady_state`` chooses them.
         tables: the hardware tables; by default those in use when the scenario is created.
 
     Raises:

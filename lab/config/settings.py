@@ -111,7 +111,7 @@ class Settings:
     about: About
     seed: Annotated[int, Field(ge=0)] = 0
     horizon_s: Annotated[float, Field(ge=1, le=MOST_HORIZON_S)] = 3600.0  # simulated seconds
-    # simulated seconds that metrics of goodput leave out, or auto, see scenarios.steady_state
+    # simulated seconds that metrics of goodput leave out, or auto, see lab.runs.steady_state
     warm_up_s: Annotated[float | str, BeforeValidator(_seconds_or_auto)] = 0.0
     # simulated seconds between two writings of results
     flush_every_s: Annotated[float, Field(ge=1)] = 600.0

@@ -16,11 +16,11 @@ import polars as pl
 from lab.common.errors import InputError, one_line
 from lab.config.compose import Setup
 from lab.runs.runner import single_threaded
+from lab.runs.steady_state import cut_s
 from lab.runs.summary import Tally, summarise
 from scenarios.applications.pipeline import ANSWER
 from scenarios.compiled import working_s
 from scenarios.numerics import Ints
-from scenarios.steady_state import cut_s
 from sim.api.planner import Planner
 from sim.controlplane.world import World
 from sim.dataplane.base.interface import COMPLETED, OUTCOMES, DataPlane, Recorder

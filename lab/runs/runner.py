@@ -11,9 +11,9 @@ from lab.config.compose import Setup
 from lab.limits.guarded_call import from_elsewhere, guard_of, guarded_call
 from lab.limits.wall_limit import CALL, RUN, TimeUp, WallLimit, WallLimitError
 from lab.runs.goodput_bound import GoodputBound
+from lab.runs.steady_state import cut_s
 from lab.runs.summary import Tally, parameters_of, summarise
 from scenarios.compiled import working_s
-from scenarios.steady_state import cut_s
 from sim.api.errors import PlannerError
 from sim.api.planner import Planner, Settings
 from sim.controlplane.planner_calls import errors_noted, settings_of

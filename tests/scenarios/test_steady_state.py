@@ -8,8 +8,8 @@ import pytest
 from hypothesis import strategies as st
 from worlds import scenario
 
+from lab.runs.steady_state import BATCH, cut_s, living_queries, mser5
 from scenarios.queries import births
-from scenarios.steady_state import BATCH, cut_s, living_queries, mser5
 from scenarios.workload import Workload
 
 
