@@ -143,8 +143,9 @@ class WorldMachine(RuleBasedStateMachine):
         machine=st.sampled_from((("edge", 0), ("cloud", 0), ("cloud", 1))),
         factor=st.sampled_from((0.02, 0.3, 0.9)),
         duration_s=st.sampled_from((2.0, 7.0, 50.0)),
+        ramp_s=st.sampled_from((0.0, 2.0)),
     )
-    def drift(self, kind, ahead_s, machine, factor, duration_s):
+    def drift(self, kind, ahead_s, machine, factor, duration_s, ramp_s):
         self.step()
         at_s = round(self.world.now_s * 4) / 4 + ahead_s + 0.125
         node, number = machine if kind in ("machine_failure", "mps_fault") else (None, 0)
@@ -154,6 +155,8 @@ class WorldMachine(RuleBasedStateMachine):
             "node": node,
             "machine": number,
             "duration_s": duration_s,
+            "ramp_s": ramp_s,
+            "period_s": None,
         }
         event = DriftEvent(kind, at_s, **{one: drawn[one] for one in FIELDS_OF[kind]})
         self.script.events.append(event)

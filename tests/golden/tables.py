@@ -74,20 +74,22 @@ SMOOTH_RUNS = {
 
 SMOOTH = (
     "switching=free network.capacity=speed_tests cluster.service_cv=0 cluster.speed_log_sd=0 "
-    "profiling=free application.size_scales=all application.accuracy.rank_correlation=1"
+    "application.size_scales=all application.accuracy.rank_correlation=1"
 )
 STRAIGHT = "application.accuracy.spread=straight"
 """The options of the smooth world, and one more of speech recognition."""
+FREE = "profiling=free workload.content_concentration=20"
+"""Free profiling, and users who differ as before concentrations were measured."""
 IN_SPEECH = ("speech", "edf", "optimum", "content")
 
 RUNS = {
     **{
-        name: f"{words} {SMOOTH} {STRAIGHT}" if name in IN_SPEECH else f"{words} {SMOOTH}"
+        name: " ".join((words, FREE, SMOOTH, *[STRAIGHT] * (name in IN_SPEECH)))
         for name, words in SMOOTH_RUNS.items()
     },
-    "rough": "experiment=speech_small planner=comparison profiling=free requests=true",
+    "rough": "experiment=speech_small planner=comparison requests=true",
     "rough_tracking": "-m experiment=tracking_small planner=compass_15s,greedy,spare_machines "
-    "profiling=free data_plane=events seed=1",
+    "data_plane=events seed=1",
 }
 """What each run is asked for, by its name."""
 

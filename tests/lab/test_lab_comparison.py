@@ -129,7 +129,8 @@ def test_no_figure_of_a_summary_can_be_below_0():
     summary = run(["experiment=speech_small", "horizon_s=20"], CheapestFeasible()).summary
     numbers = {key for key, value in summary.items() if type(value) in (int, float)} - {"seed"}
     assert len(numbers) > 25
-    assert {range_of(key)[0] for key in numbers} == {0}
+    # by chance, a run can exceed the bound of its goodput in a few windows
+    assert {range_of(key)[0] for key in numbers - {"goodput_gap"}} == {0}
     assert range_of("a_strangers") == ANY
 
 

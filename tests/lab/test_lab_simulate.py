@@ -540,6 +540,7 @@ def test_no_query_at_all_is_a_run_like_any_other(compass):
 @pytest.mark.parametrize("plane", ["blocks", "events"])
 def test_a_query_is_well_served_whose_slo_is_met_most_of_its_time(plane, flush_every_s):
     scene = ["experiment=speech_small", "horizon_s=400", "planner=greedy", "workload.rate=0.05"]
+    scene.append("profiling=free")
     result = run_once(*scene, f"data_plane={plane}", f"flush_every_s={flush_every_s}")
     met_s, active_s = Counter(), Counter()
     for row in result.windows.iter_rows(named=True):

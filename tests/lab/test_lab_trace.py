@@ -76,7 +76,7 @@ def branched(tmp_path_factory):
     """Run the example whose operators fork and join."""
     path = tmp_path_factory.mktemp("branched") / "run"
     words = (
-        f"compass-sim --config-dir . application={BRANCHED} planner=videostorm "
+        f"compass-sim --config-dir . application={BRANCHED} planner=videostorm_60s "
         f"horizon_s=300 requests=true figures=false hydra.run.dir={path}"
     )
     with pytest.MonkeyPatch.context() as patch:

@@ -9,6 +9,7 @@ import pytest
 from lab.analysis.paired import EXPLAINED
 from studies.common.claims import Finding, Verdict
 from studies.common.tables import HEADS, means
+from studies.common.verdicts import Decision
 from studies.experiments import backhaul, caps
 from studies.paper.figures import ablations, cost, goodput, histories, profiling_cost
 from studies.paper.page import Section, page
@@ -151,6 +152,6 @@ def test_an_optimum_that_serves_where_compass_does_not_leaves_a_bound() -> None:
 
 @pytest.mark.parametrize("sign", ["", "≥ ", "≤ ", "? "])
 def test_the_page_of_figures_explains_its_signs(sign: str) -> None:
-    finding = Finding("claim", f"{sign}2 [1, 3] (4 seeds)", Verdict.AGREES, "why")
-    section = Section("1", "Figure 1: a title.\n\nText.", (), "1 run.", [finding], [], [])
+    found = Decision(Finding("claim", f"{sign}2 [1, 3] (4 seeds)", Verdict.AGREES, "why"), 4, 4)
+    section = Section("1", "Figure 1: a title.\n\nText.", (), "1 run.", [found], [], [])
     assert (EXPLAINED in page("compass-lab reproduce 1", False, [section], {})) == bool(sign)
