@@ -7,15 +7,15 @@ while in use. Cost and response time are measured in these clusters. Each scene 
 queries. Queries stay for ten minutes on average, and their number grows to the stated number at the
 end. Goodput is measured in the second half.
 
-There are as many profiling lanes as queries, so no search waits for a lane. With fewer lanes,
-planners that use up their budget would wait, and the number of lanes, which the paper does not
-give, would determine the ratios.
+Planners profile in a pool of rented boards, four for every 25 queries (`boards`), and pay for them.
+The paper does not give the number of its profiling machines, which matters for planners that use up
+their budget: `studies.experiments.caps` and the atlas vary it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from math import exp
+from math import ceil, exp
 
 from lab.analysis.sizing import ClusterDemand, demand, limited_gpus
 from lab.common.errors import InputError, choices
@@ -23,6 +23,9 @@ from lab.common.options import groups
 
 BACKHAUL_BPS_PER_QUERY = 1e7
 """Capacity of a site's uplink per query; like the machines, the uplink grows with the queries."""
+
+BOARDS_PER_LANE, PER_LANE = 4, 25
+"""Boards that a search profiles on, and the number of queries that share them."""
 
 LIFETIME_S = 600.0
 PER_EDGE_MACHINE = 100
@@ -50,6 +53,11 @@ AT_LEAST_COST = {"compass": "compass_cost"}
 """Planners with a mode for unlimited clusters, and the name of the planner file that sets it."""
 
 
+def boards(queries: float) -> int:
+    """Return the number of boards in the profiling pool: a lane of four for every 25 queries."""
+    return BOARDS_PER_LANE * max(1, ceil(queries / PER_LANE))
+
+
 @cache
 def demand_of(application: str) -> ClusterDemand:
     """Return the average demand of a query of an application."""
@@ -72,7 +80,7 @@ def scene(application: str, size: Size, cluster: str) -> tuple[str, ...]:
         f"cluster.nodes.edge.count={edge}",
         f"cluster.nodes.edge.standby={standby}",
         f"cluster.nodes.cloud.count={cloud}",
-        f"cluster.profiling.lanes={size.queries}",
+        f"cluster.profiling.count={boards(size.queries)}",
         f"network.backhaul_bps={BACKHAUL_BPS_PER_QUERY * size.queries:g}",
     )
 

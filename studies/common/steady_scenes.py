@@ -21,6 +21,7 @@ from studies.common.scenes import (
     BACKHAUL_BPS_PER_QUERY,
     LIFETIME_S,
     PER_EDGE_MACHINE,
+    boards,
     demand_of,
 )
 
@@ -29,9 +30,6 @@ QUERIES = {"small": 100, "large": 1600}
 """Expected number of living queries at each size, before GPUs are rounded to whole ones."""
 
 LOADS = (0.5, 0.75, 1.0, 1.5, 2.0, 2.5)
-PER_LANE = 25
-"""Queries per profiling lane, until clusters have a profiling pool."""
-
 JUDGED = (0.30, 0.95)
 """Range of the share of time met by the best planner in which a scene can tell planners apart."""
 
@@ -89,7 +87,6 @@ def steady_scene(
     gpus = max(1, round(QUERIES[size] * least / load))
     queries = load * gpus / least
     edge = max(1, round(queries / load / PER_EDGE_MACHINE))
-    lanes = max(1, round(queries / PER_LANE))
     overrides = (
         f"application={APPLICATIONS[application]}",
         "cluster=small",
@@ -101,7 +98,7 @@ def steady_scene(
         f"cluster.nodes.edge.count={edge}",
         f"cluster.nodes.edge.standby={edge}",
         f"cluster.nodes.cloud.count={gpus}",
-        f"cluster.profiling.lanes={lanes}",
+        f"cluster.profiling.count={boards(queries)}",
         f"network.backhaul_bps={BACKHAUL_BPS_PER_QUERY * queries:g}",
         *others,
     )

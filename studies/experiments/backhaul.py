@@ -46,6 +46,7 @@ def jobs(scale: Scale) -> list[Job]:
                 f"cluster.nodes.edge.count={EDGE}",
                 f"cluster.nodes.edge.standby={EDGE}",
                 f"cluster.nodes.cloud.count={CLOUD}",
+                "profiling=free",
                 f"cluster.profiling.lanes={SIZE.queries}",
                 f"network.backhaul_bps={1e6 * mbps * SIZE.queries:g}",
                 f"planner={planner}",

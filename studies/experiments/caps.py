@@ -44,6 +44,8 @@ def jobs(scale: Scale) -> list[Job]:
             (
                 *scene(application, QUICK if scale.quick else SIZE, cluster),
                 planner_of(planner, cluster),
+                "profiling=free",
+                f"cluster.profiling.lanes={SIZE.queries}",
                 f"cluster.profiling.workers={value if cap == 'workers' else HEADLINE['workers']}",
                 *([] if planner == listed[0] else [f"planner.samples={items}"]),
             ),

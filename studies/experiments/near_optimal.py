@@ -57,6 +57,7 @@ def jobs(scale: Scale) -> list[Job]:
             (
                 f"application={APPLICATIONS[application]}",
                 *machines(application, cluster, queries),
+                "profiling=free",
                 "cluster.profiling.lanes=100",
                 f"horizon_s={HORIZON_S:g}",
                 f"workload.rate={queries / HORIZON_S:.6g}",

@@ -59,6 +59,7 @@ def jobs(scale: Scale) -> list[Job]:
                 f"application={application}",
                 f"horizon_s={ARRIVALS_S:g}",
                 f"workload.rate={queries / ARRIVALS_S:g}",
+                "profiling=free",
                 "cluster.profiling.lanes=64",
                 "planner._target_=studies.probes.profiling_probe.ProfilingTrial",
                 f"+planner.profiler={profiler}",

@@ -8,11 +8,12 @@ from typing import Any, Literal
 import polars as pl
 
 from lab.runs.api import Result
+from planners.compass.profiling.decisions import TTest
 from planners.compass.profiling.profiler import Profiler, RandomProfiler, StratifiedProfiler
 from sim import Planner, PlanningContext
 
-OWN = StratifiedProfiler()
-"""Compass's own rule: the profiler's defaults."""
+OWN = StratifiedProfiler(most=96, decision=TTest())
+"""The paper's rule of decision, with the limits of ``planner=compass_t_test``."""
 
 GAPS = (0.0, 0.02, 0.05, 0.1, 1.0)
 """Bounds of the classes of gaps; a gap is the distance between true accuracy and floor."""
@@ -52,7 +53,7 @@ class ProfilingTrial(Planner):
 def made(profiler: str, first: int, most: int) -> Profiler:
     """Return the profiler that a name denotes."""
     if profiler == "random":
-        return RandomProfiler(first, OWN.batch, most, OWN.alpha)
+        return RandomProfiler(first, OWN.batch, most, OWN.alpha, OWN.decision)
     allocation: Literal["neyman", "proportional"] = (
         "neyman" if profiler == "neyman" else "proportional"
     )
