@@ -16,8 +16,12 @@ from typing import Any, NoReturn
 
 from hardware_models.errors import TableError, UnknownNameError
 from lab.cli.arguments import REFUSED, ArgumentParser, number, whole
-from lab.cli.import_options import add_served, wholes
-from lab.cli.serving_options import add_observe, add_predict_and_compare
+from lab.cli.serving_options import (
+    add_observe,
+    add_predict_and_compare,
+    add_served,
+    wholes,
+)
 from lab.common import options
 from lab.common.command import FAILED, run_command
 from lab.common.errors import InputError, choices, printable

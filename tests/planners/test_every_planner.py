@@ -100,7 +100,9 @@ def test_its_file_lists_every_parameter_at_its_default(name):
     planner = made(name)
     listed = set(composed(name)[0].planner) - {"_target_", "compare"}
     assert listed == set(inspect.signature(type(planner)).parameters)
-    assert described(planner) == described(type(planner)())
+    # Compass's classes have the paper's rule of decision, which has a file of its own.
+    usual = made("compass_t_test") if name == "compass" else planner
+    assert described(usual) == described(type(planner)())
 
 
 def test_comparisons_are_lists_and_nothing_else_is():

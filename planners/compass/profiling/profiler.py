@@ -13,7 +13,7 @@ import numpy as np
 
 from planners.common.ranges import Count, InRange, Level
 from planners.common.weak_cache import KEPT
-from planners.compass.profiling.decisions import Certain, Decision
+from planners.compass.profiling.decisions import Decision, TTest
 from planners.compass.profiling.estimates import (
     Strata,
     rare_variance,
@@ -68,7 +68,7 @@ class Profiler(InRange, ABC):
     batch: int = 16
     most: int = 96
     alpha: float = 0.0
-    decision: Decision = Certain()
+    decision: Decision = TTest()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -218,9 +218,9 @@ class RandomProfiler(Profiler):
 
     first: Count = 16
     batch: Count = 16
-    most: Count = 192
+    most: Count = 96
     alpha: Level = 0.05
-    decision: Decision = field(default_factory=Certain)
+    decision: Decision = field(default_factory=TTest)
 
     def measure(
         self,
@@ -286,10 +286,10 @@ class StratifiedProfiler(Profiler):
     strata: Count = 8
     first: Count = 16
     batch: Count = 16
-    most: Count = 192
+    most: Count = 96
     alpha: Level = 0.05
     allocation: Literal["proportional", "neyman"] = "proportional"
-    decision: Decision = field(default_factory=Certain)
+    decision: Decision = field(default_factory=TTest)
 
     def __post_init__(self) -> None:
         super().__post_init__()

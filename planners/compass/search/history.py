@@ -81,11 +81,11 @@ class WarmStart(InRange):
         ValueError: a number is out of range.
     """
 
-    histories: WholeNumber = 20
+    histories: WholeNumber = 10
     ahead: WholeNumber = 16
     least_measured: WholeNumber = 3
     temperature: Positive = 0.1
-    sharing: Literal["ranked", "pooled"] = "pooled"
+    sharing: Literal["ranked", "pooled"] = "ranked"
 
     def __post_init__(self) -> None:
         super().__post_init__()

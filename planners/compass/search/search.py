@@ -104,9 +104,9 @@ class Search(InRange, ABC):
     initial: Count = 2
     patience: Count = 3
     least_gain: BelowOne = 0.0
-    least_promise: BelowOne = 0.05
+    least_promise: BelowOne = 0.01
     most_offers: Count = 8
-    confirm_items: WholeNumber = 64
+    confirm_items: WholeNumber = 192
     confirm_alpha: Level = 0.01
     seed: int = 0
 
