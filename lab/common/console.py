@@ -159,7 +159,7 @@ def _rows(one: Report) -> dict[str, str]:
         "cost": f"${_number(one['deployment_cost_usd'])}",
         "of it idle": f"${_number(one['idle_cost_usd'])}",
         "profiling cost": f"${_number(profiling_usd)}" if profiling_usd else "0",
-        "query-hours of goodput per dollar": _number(one.get("goodput_per_usd")),
+        "query-hours per dollar": _number(one.get("goodput_per_usd")),
         "planner errors": f"{one['planner_errors']:,}",
         "wall time": f"{_number(one['wall_s'], 1)} s",
     }
