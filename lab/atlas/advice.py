@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from scipy.stats import binomtest
 
 from lab.atlas.axes import AXES, CATEGORIES, ORDERED, Ordered
 from lab.atlas.race import METRICS, Raced, race
@@ -70,6 +71,18 @@ def shares(found: pl.DataFrame, planners: Sequence[str], metric: str) -> pl.Data
             for name in planners
         ]
     )
+
+
+def best_share(found: pl.DataFrame, planner: str, metric: str) -> tuple[float, float, float]:
+    """Return the share of decided cells that a planner wins or ties in, with its 95 % interval.
+
+    The interval is that of Clopper and Pearson (1934), "The use of confidence or fiducial limits
+    illustrated in the case of the binomial".
+    """
+    decided = found.filter(pl.col(f"{metric}_verdict") != Outcome.UNDECIDED)
+    named = decided[f"{metric}_best"].str.split(",").list.contains(planner)
+    test = binomtest(int(named.sum()), len(decided)).proportion_ci()
+    return float(named.sum() / len(decided)), float(test.low), float(test.high)
 
 
 @dataclass(frozen=True)

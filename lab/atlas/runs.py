@@ -136,6 +136,15 @@ class Atlas:
             self.rows += pl.read_parquet(directory / RUNS).to_dicts()
         self._about = about
 
+    @classmethod
+    def kept(cls, directory: Path) -> "Atlas":
+        """Return the atlas of a directory with the plan that it was made by."""
+        found = json.loads((directory / ABOUT).read_text(encoding="utf-8"))
+        looks = Looks(tuple(found["looks"]["seeds"]), found["looks"]["error"])
+        planners = tuple(found["planners"])
+        plan = Plan(planners, found["design_seed"], Length(**found["length"]), looks)
+        return cls(directory, plan)
+
     @property
     def frame(self) -> pl.DataFrame:
         """The runs so far, sorted by cell, planner and seed."""

@@ -11,6 +11,7 @@ from lab.atlas.pictures import draw_pairs
 from lab.atlas.place import PLACES, counted, place
 from lab.atlas.race import GOODPUT, METRICS
 from lab.atlas.rerun import rerun
+from lab.atlas.reversals import reversals, screen
 from lab.atlas.runs import Atlas, Plan
 from lab.atlas.verdicts import Outcome
 from lab.common.console import say
@@ -36,6 +37,8 @@ def atlas(options: argparse.Namespace) -> int:
     made = Atlas(options.out, Plan(planners, options.design_seed))
     if options.place:
         return _place(made, options.place, processes, until_s)
+    if options.reversals:
+        return _reversals(made, processes)
     if options.rerun:
         return _rerun(made, options.rerun, processes, until_s)
     failures = made.extend(options.cells, processes, until_s)
@@ -96,6 +99,31 @@ def _place(made: Atlas, planner: str, processes: int, until_s: float) -> int:
     rows += [[name, *counted(each).values()] for name, each in sorted(by_app.items())]  # type: ignore[arg-type]
     for line in table(["application", *PLACES], rows):
         say(line)
+    return OK
+
+
+def _reversals(made: Atlas, processes: int) -> int:
+    made.directory.mkdir(parents=True, exist_ok=True)
+    planners = made.plan.planners
+    rows = screen(planners, made.plan.length, processes)
+    found = reversals(rows, planners, made.plan.length, processes)
+    table_ = pl.DataFrame(
+        [
+            {
+                "ahead": each.ahead,
+                "behind": each.behind,
+                "change": each.change and each.change.words,
+                "size": each.change and each.change.size,
+                "ratio": each.ratio,
+            }
+            for each in found
+        ],
+        infer_schema_length=None,
+    )
+    table_.write_parquet(made.directory / "reversals.parquet")
+    for row in table_.iter_rows(named=True):
+        what = row["change"] or "none of the tried changes"
+        say(f"{row['ahead']} is ahead of {row['behind']}; the order reverses where: {what}")
     return OK
 
 

@@ -414,6 +414,8 @@ def _add_atlas(tools: Any) -> None:
     atlas.add_argument("--planners", metavar="NAMES", help=words)
     words = "place another planner, by its name or class, in a finished atlas"
     atlas.add_argument("--place", metavar="PLANNER", help=words)
+    words = "find the smallest change of the default scene that reverses each pair of planners"
+    atlas.add_argument("--reversals", action="store_true", help=words)
     words = "rerun N random cells at full length, and compare verdicts"
     atlas.add_argument("--rerun", type=whole, default=0, metavar="N", help=words)
     words = "seed of the design (0)"

@@ -1,0 +1,136 @@
+"""The page of the regime atlas: ``python -m studies.atlas DIRECTORY`` keeps an atlas and writes it.
+
+The directory is one of ``compass-lab atlas``. Its tables are copied to ``studies/results/atlas``,
+from which the page and its pictures follow; without a directory, the kept tables are used.
+"""
+
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from lab.atlas.advice import best_share, shares, tree, verdicts, words_of
+from lab.atlas.axes import AXES, Ordered
+from lab.atlas.pictures import draw_pairs
+from lab.atlas.race import GOODPUT, METRICS, PER_DOLLAR
+from lab.atlas.runs import ABOUT, RUNS, Atlas
+from lab.atlas.verdicts import Outcome
+from lab.reporting.render import render
+from lab.runs.run_directory import write_aside
+from studies.common.store import RESULTS
+
+KEPT = RESULTS / "atlas"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "evidence" / "atlas.md"
+PICTURES = PAGE.parent / "figures" / "atlas"
+FILES = (RUNS, ABOUT, "rerun.parquet", "reversals.parquet")
+SHOWN = (("load", "machines"), ("application", "load"), ("application", "network"))
+"""Pairs of axes whose pictures the page shows at once; the others are in the same folder."""
+
+WORDS = {GOODPUT: "goodput", PER_DOLLAR: "goodput per dollar"}
+
+
+def page() -> str:
+    """Return the page as Markdown, from the kept tables."""
+    made = Atlas.kept(KEPT)
+    found = verdicts(made.frame, made.plan)
+    planners = made.plan.planners
+    rerun, reversals = (_read(name) for name in FILES[2:])
+    text = render(
+        "atlas.md.jinja",
+        "studies",
+        cells=len(found),
+        runs=made.frame.height,
+        hours=made.wall_s / 3600,
+        core_hours=float(made.frame["core_s"].sum()) / 3600,
+        planners=planners,
+        length=made.plan.length,
+        looks=made.plan.looks,
+        axes=[
+            [
+                axis.words,
+                f"{axis.shown(axis.low)} to {axis.shown(axis.high)}"
+                if isinstance(axis, Ordered)
+                else ", ".join(axis.values),
+            ]
+            for axis in AXES
+        ],
+        served=_quantiles(found["served"]),
+        metrics=[
+            {
+                "name": WORDS[metric],
+                "undecided": _share(found, metric, Outcome.UNDECIDED),
+                "ties": _share(found, metric, Outcome.TIE),
+                "shares": list(_shares(found, planners, metric)),
+                "tree": tree(found, metric),
+                "metric": metric,
+            }
+            for metric in METRICS
+        ],
+        words_of=words_of,
+        shown=SHOWN,
+        rerun=None if rerun is None else (int(rerun["same"].sum()), len(rerun)),
+        reversals=[] if reversals is None else [*map(_reversed, reversals.iter_rows(named=True))],
+    )
+    return text.rstrip() + "\n"
+
+
+def draw() -> list[Path]:
+    """Draw the pictures of all pairs of axes."""
+    made = Atlas.kept(KEPT)
+    found = verdicts(made.frame, made.plan)
+    return [
+        path
+        for metric in METRICS
+        for path in draw_pairs(found, metric, made.plan.planners, PICTURES / metric)
+    ]
+
+
+def _shares(found: pl.DataFrame, planners: tuple[str, ...], metric: str) -> Iterator[list[str]]:
+    for name, *parts in shares(found, planners, metric).iter_rows():
+        share, low, high = best_share(found, name, metric)
+        yield [
+            f"`{name}`",
+            *(f"{part:.0%}" for part in parts),
+            f"{share:.0%} [{low:.0%}, {high:.0%}]",
+        ]
+
+
+def _reversed(row: dict[str, Any]) -> list[str]:
+    names = [f"`{row['ahead']}`", f"`{row['behind']}`"]
+    if row["change"] is None:
+        return [*names, "none of the tried changes", "", ""]
+    ratio = "infinite" if row["ratio"] is None else f"{row['ratio']:.2f}"
+    return [*names, row["change"], f"{row['size']:.2f}", ratio]
+
+
+def _share(found: pl.DataFrame, metric: str, outcome: Outcome) -> float:
+    return float(found.select((pl.col(f"{metric}_verdict") == outcome).mean()).item())
+
+
+def _quantiles(served: pl.Series) -> tuple[float, ...]:
+    return tuple(float(served.quantile(at) or 0.0) for at in (0.1, 0.5, 0.9))
+
+
+def _read(name: str) -> pl.DataFrame | None:
+    path = KEPT / name
+    return pl.read_parquet(path) if path.exists() else None
+
+
+def main(words: list[str]) -> int:
+    """Keep the tables of a directory, if one is given, and write the page."""
+    if words:
+        KEPT.mkdir(parents=True, exist_ok=True)
+        for name in FILES:
+            if (Path(words[0]) / name).exists():
+                shutil.copyfile(Path(words[0]) / name, KEPT / name)
+    draw()
+    write_aside(PAGE, page())
+    print(PAGE)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
