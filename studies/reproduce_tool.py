@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -63,13 +64,17 @@ def reproduce(options: argparse.Namespace) -> int:
     try:
         if effort is not None:
             effort.spend(3600 * options.hours, processes)
-            jobs = {name: effort.jobs(name) for name in studies}
         else:  # All at once, so that no core waits for the last run of a figure.
             make([job for each in jobs.values() for job in each], processes, out)
     except (InputError, RunError) as error:
         print(f"compass-lab: {error}", file=sys.stderr)
-    sections, failures = [], {}
+    if effort is not None:
+        jobs = {name: effort.jobs(name) for name in studies}
+    sections, failures, later = [], {}, {}
     for number, name in names.items():
+        if not jobs[name]:
+            later[number] = "its first seeds are not complete; more --hours make them"
+            continue
         try:
             made = run(jobs[name], processes, out)
             figure, rows = FIGURES[number], made.frame
@@ -89,12 +94,20 @@ def reproduce(options: argparse.Namespace) -> int:
             print(f"compass-lab: figure {number}: {failures[number]}", file=sys.stderr)
     words = [*options.figures, *(["--quick"] if options.quick else [])]
     words += [] if options.seeds is None else ["--seeds", options.seeds[0]]
-    text = page(f"compass-lab reproduce {' '.join(words)}", options.quick, sections, failures)
+    text = page(
+        f"compass-lab reproduce {' '.join(words)}", options.quick, sections, failures | later
+    )
     write_aside(out / "index.md", text)
     write_aside(out / "index.html", as_html(text, out))
     for section in sections:
         for decision in section.decisions:
             print(f"figure {section.number}: {': '.join(decision.row[:4])}")
+    made_of = Counter(
+        str(decision.finding.verdict) for section in sections for decision in section.decisions
+    )
+    print(", ".join(f"{verdict}: {count}" for verdict, count in sorted(made_of.items())))
+    for number, why in later.items():
+        print(f"figure {number}: {why}")
     print(f"page: {out / 'index.html'}")
     return FAILED if failures else OK
 
