@@ -3,10 +3,14 @@
 import argparse
 import sys
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from studies.options import add_options
+
+if TYPE_CHECKING:
+    from studies.paper.page import Section
 
 OK, FAILED = 0, 1
 OUT = Path("outputs") / "reproduction"
@@ -99,15 +103,7 @@ def reproduce(options: argparse.Namespace) -> int:
     )
     write_aside(out / "index.md", text)
     write_aside(out / "index.html", as_html(text, out))
-    for section in sections:
-        for decision in section.decisions:
-            print(f"figure {section.number}: {': '.join(decision.row[:4])}")
-    made_of = Counter(
-        str(decision.finding.verdict) for section in sections for decision in section.decisions
-    )
-    print(", ".join(f"{verdict}: {count}" for verdict, count in sorted(made_of.items())))
-    for number, why in later.items():
-        print(f"figure {number}: {why}")
+    _tell(sections, later)
     print(f"page: {out / 'index.html'}")
     return FAILED if failures else OK
 
@@ -122,3 +118,16 @@ def _check_hours(options: argparse.Namespace) -> None:
     for name, given in (("--seeds", options.seeds), ("--quick", options.quick)):
         if given:
             raise InputError(f"{name}: cannot be combined with --hours, which chooses the seeds")
+
+
+def _tell(sections: "Sequence[Section]", later: Mapping[str, str]) -> None:
+    """Print each verdict, how many there are of each kind, and which figures have none yet."""
+    for section in sections:
+        for decision in section.decisions:
+            print(f"figure {section.number}: {': '.join(decision.row[:4])}")
+    made_of = Counter(
+        str(decision.finding.verdict) for section in sections for decision in section.decisions
+    )
+    print(", ".join(f"{verdict}: {count}" for verdict, count in sorted(made_of.items())))
+    for number, why in later.items():
+        print(f"figure {number}: {why}")
