@@ -41,7 +41,7 @@ def add_parser(tools: Any) -> None:
 
 def reproduce(options: argparse.Namespace) -> int:
     """Make the runs and write the page; return the exit status."""
-    from lab.common.errors import InputError, choices, one_line
+    from lab.common.errors import InputError, one_line
     from lab.run_cache.jobs import RunError, at_a_time, make
     from lab.runs.run_directory import write_aside
     from studies.common.effort import Effort
@@ -51,10 +51,7 @@ def reproduce(options: argparse.Namespace) -> int:
     from studies.registry import FIGURES, NAMES, SAME_AS, chosen
     from studies.steps import run, scale_of
 
-    known = [*FIGURES, *SAME_AS, "all"]
-    for word in options.figures:
-        if word not in known:
-            raise InputError(f"FIGURE={word}: there is no such figure; {choices(word, known)}")
+    _check_figures(options, [*FIGURES, *SAME_AS, "all"])
     wanted = chosen(options.figures)
     names = {number: name for number, name in NAMES.items() if name in wanted}
     scale = scale_of(options)
@@ -106,6 +103,14 @@ def reproduce(options: argparse.Namespace) -> int:
     _tell(sections, later)
     print(f"page: {out / 'index.html'}")
     return FAILED if failures else OK
+
+
+def _check_figures(options: argparse.Namespace, known: Sequence[str]) -> None:
+    from lab.common.errors import InputError, choices
+
+    for word in options.figures:
+        if word not in known:
+            raise InputError(f"FIGURE={word}: there is no such figure; {choices(word, known)}")
 
 
 def _check_hours(options: argparse.Namespace) -> None:
