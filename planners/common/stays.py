@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from planners.common.weak_cache import KEPT
 from sim import PlanningContext
@@ -42,7 +43,7 @@ def expected_stay_s(context: PlanningContext) -> float:
 
     def estimated_s() -> float:
         seen: Stays = context.recall(STAYS) or Stays()
-        lived_s = sum(context.now_s - at_s for at_s in _arrivals_s(context).values())
+        lived_s = sum(map(context.now_s.__sub__, _arrivals_s(context).values()))
         return (seen.lived_s + lived_s) / max(1, seen.departed)
 
     return KEPT.of(context, STAYS, estimated_s)
@@ -56,4 +57,4 @@ def share_of_stay(context: PlanningContext, seconds: float) -> float:
 def _arrivals_s(context: PlanningContext) -> dict[int, float]:
     """Return the time of arrival of each living query, by id."""
     queries = *context.waiting, *context.bulk.searching, *context.running
-    return {query.id: query.arrival_s for query in queries}
+    return dict(map(attrgetter("id", "arrival_s"), queries))

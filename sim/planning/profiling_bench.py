@@ -101,6 +101,7 @@ class ProfilingBench:
         self._expected: Floats | None = None
         self._measured: dict[int, Measurement] = {}
         self._estimates: dict[Plan, Estimate] = {}
+        self._own: dict[int, Floats] = {}
         self._seen: dict[int, Bools] = {}
         self._unseen: list[ProfileRecord] = []
         self._features: Floats | None = None
@@ -276,11 +277,21 @@ class ProfilingBench:
         drawn = self._items(_count_up_to(items))
         ranks = drawn.ranks[items]
         if self.dataset.rank_correlation < 1:
-            alike = self.dataset.same_accuracy[configuration.index]
-            own = self._of(f"rank in configuration {alike}").standard_normal(_count_up_to(items))
+            own = self._own_scores(configuration, _count_up_to(items))
             ranks = self.dataset.ranks_in_configuration(ranks, own[items])
         accuracy = self.dataset.item_accuracy(configuration.index, drawn.strata[items], ranks)
         return accuracy, self._times_s(configuration, drawn, items)
+
+    def _own_scores(self, configuration: Configuration, count: int) -> Floats:
+        """Return the normal scores that items have in this configuration only, at least a count."""
+        alike = int(self.dataset.same_accuracy[configuration.index])
+        known = self._own.get(alike)
+        if known is None or count > len(known):
+            # Later batches of a configuration mostly reach a little further than earlier ones.
+            drawn = FEW if count <= FEW else min(ITEMS, 2 * count)
+            known = self._of(f"rank in configuration {alike}").standard_normal(drawn)
+            self._own[alike] = known
+        return known
 
     def _learn(self, configuration: Configuration, record: ProfileRecord) -> Measurement:
         if len(record.items):

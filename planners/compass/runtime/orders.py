@@ -16,6 +16,7 @@ from planners.compass.state.records import (
     keep_order,
     last_order_s,
     service_state,
+    service_states,
     update_service,
 )
 from scenarios.queries import Query
@@ -57,13 +58,11 @@ def orders_of(context: PlanningContext) -> Mapping[int, ActivePlan]:
     are loading while another plan serves.
     """
     found = {number: record for number, (_, record) in _promised(context).items()}
-    for number, plan in context.world.loading.items():
-        last = service_state(context, number).ordered
-        if (
-            number not in found
-            and last is not None
-            and last.plan == plan != context.world.plans[number]
-        ):
+    plans, loading = context.world.plans, context.world.loading
+    moving = [number for number, plan in loading.items() if plans[number] != plan]
+    for number, state in zip(moving, service_states(context, moving), strict=True):
+        last = state.ordered
+        if number not in found and last is not None and last.plan == loading[number]:
             found[number] = last
     return found
 
