@@ -112,7 +112,7 @@ def _squared_by_block(points: Floats, block_of: Ints, blocks: int) -> Floats:
 
 
 @compiled
-def _negative_posterior(
+def _negative_posterior(  # noqa: PLR0912 -- one pass over each triangle
     squared: Floats,
     residual: Floats,
     noise: Floats,

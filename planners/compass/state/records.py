@@ -261,12 +261,6 @@ def service_state(context: PlanningContext, query: int) -> ServiceState:
     return known or ServiceState()
 
 
-def service_states(context: PlanningContext, queries: Iterable[int]) -> Iterator[ServiceState]:
-    """Yield the `ServiceState` of each query."""
-    every = context.bulk.recall_each((SERVICE, query) for query in queries)
-    return (known or ServiceState() for known in every)
-
-
 def update_service(context: PlanningContext, query: int, **changes: Any) -> None:
     """Replace the given fields of a query's `ServiceState`."""
     context.remember((SERVICE, query), replace(service_state(context, query), **changes))
