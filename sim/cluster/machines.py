@@ -111,6 +111,7 @@ class Machines:
     Attributes:
         pools: the machines of each node.
         up: the number of machines that work, by node.
+        standby: the number of machines on standby, by node.
         stations: the stations of each key; deployments with the same key may share a station.
         holders: the station that holds each slot.
         backhaul: the deployments that send messages from the edge site to the cloud.
@@ -126,6 +127,9 @@ class Machines:
             for name, node in cluster.nodes.items()
         }
         self.up = {name: len(pool) for name, pool in self.pools.items()}
+        self.standby = {
+            name: sum(machine.standby for machine in pool) for name, pool in self.pools.items()
+        }
         self.stations: dict[StationKey, list[Station]] = {}
         self.holders: dict[GpuShare, Station] = {}
         self.backhaul = StationMembers()
@@ -149,7 +153,7 @@ class Machines:
         the first of the pool join first, and the last leave first.
         """
         pool = self.pools[node]
-        more = count - sum(machine.standby for machine in pool)
+        more = count - self.standby[node]
         if more > 0:
             others = (machine for machine in pool if not machine.standby)
             moved = sorted(others, key=lambda each: (not each.rented, not each.up))[:more]
@@ -158,6 +162,7 @@ class Machines:
             moved = sorted(kept, key=lambda each: bool(each.slots))[:-more]
         for machine in moved:
             machine.set_standby(more > 0)
+        self.standby[node] += len(moved) if more > 0 else -len(moved)
         self.changed.update(moved)
         return moved
 

@@ -79,7 +79,7 @@ class ServedWorld(Facet, WorldState):
         return sum(bool(machine.slots) for machine in self._counted.machines.pools[node])
 
     def machines_on_standby(self, node: str) -> int:
-        return sum(machine.standby for machine in self._counted.machines.pools[node])
+        return self._counted.machines.standby[node]
 
     def free_cores(self, node: str) -> int:
         pool = self._counted.machines.pools[node]
