@@ -140,7 +140,8 @@ def _moving(context: PlanningContext) -> dict[int, ActivePlan]:
     """Return the orders of plans that are loading while another plan serves."""
 
     def find() -> dict[int, ActivePlan]:
-        plans, loading = context.world.plans, context.world.loading
+        loading = context.world.loading
+        plans = context.world.plans if loading else {}
         queries = [query for query, plan in loading.items() if plans[query] != plan]
         every = ((each, service_state(context, each).ordered) for each in queries)
         return {query: last for query, last in every if last and last.plan == loading[query]}
