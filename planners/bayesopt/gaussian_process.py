@@ -156,6 +156,9 @@ class GaussianProcess:
         taken = np.empty((len(indices), 2))
         taken[:, :1] = values
         taken[:, 1:] = noise_variance
+        if len(indices) == 1:  # as in most steps of a search
+            self._observe(tuple(indices), taken)
+            return
         last = dict(zip(indices, range(len(indices)), strict=True))
         if len(last) < len(indices):
             taken = taken[list(last.values())]

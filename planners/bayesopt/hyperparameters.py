@@ -71,12 +71,11 @@ def fitted(
     squared = _squared_by_block(points, np.repeat(np.arange(len(widths)), widths), len(widths))
     medians, (spread, low, high) = np.log(_flat(prior)), _limits(len(widths))
     residual, noise = np.ascontiguousarray(residual), np.ascontiguousarray(noise)
+    given = squared, residual, noise, prior.constant_variance, medians, spread
 
     def negative_posterior(logs: Floats) -> tuple[float, Floats]:
-        off = (logs - medians) / spread
-        gradient = off / spread
-        value = _surprise(squared, residual, noise, prior.constant_variance, logs, gradient)
-        return 0.5 * float(off @ off) + value, gradient
+        gradient = np.empty(len(logs))
+        return _negative_posterior(*given, logs, gradient), gradient
 
     found = minimum(negative_posterior, np.log(_flat(start)), low, high, MOST_STEPS)
     # The result is rounded, so that the last bits of linear algebra do not affect plans.
@@ -113,42 +112,76 @@ def _squared_by_block(points: Floats, block_of: Ints, blocks: int) -> Floats:
 
 
 @compiled
-def _surprise(
+def _negative_posterior(  # noqa: PLR0912 -- one pass over each triangle
     squared: Floats,
     residual: Floats,
     noise: Floats,
     constant: float,
+    medians: Floats,
+    spread: Floats,
     logs: Floats,
     gradient: Floats,
 ) -> float:
-    """Return the negative log marginal likelihood, up to a constant, and add its gradient.
+    """Return the negative log posterior density, up to a constant, and write its gradient.
 
     This computes eq. 2.30 and 5.9 of Rasmussen and Williams 2006 from a Cholesky factor, as in
-    their algorithm 2.1, in O(n^3). ``logs`` has the logarithms of each block's length, of the
-    signal variance, and of the ratio of noise floor to signal variance.
+    their algorithm 2.1, in O(n^3). Plain loops over one triangle take a third of the time of
+    library calls for a few observations. ``logs`` has the logarithms of each block's length, of the
+    signal variance, and of the ratio of noise floor to signal variance; the prior is normal, with
+    ``medians`` and deviations ``spread``.
 
     ``squared`` has squared distances by block, of shape (blocks, n, n). ``residual`` has the
     standardised values, of shape (n,), and ``noise`` has their noise variances, of shape (n,).
     ``constant`` is the variance of the unknown mean.
     """
-    signal, floor = np.exp(logs[-2]), np.exp(logs[-1])
-    over = np.exp(-2 * logs[:-2])
-    total = np.zeros(squared.shape[1:])
-    for block in range(len(over)):
-        total += squared[block] * over[block]
-    distance = np.sqrt(5 * total)
-    decay = signal * np.exp(-distance)
-    kernel = (1 + distance + distance * distance / 3) * decay
-    slope = (1 + distance) * decay
-    lower = np.linalg.cholesky(kernel + constant + np.diag(signal * floor + noise))
-    root = np.linalg.inv(lower)
-    inverse = root.T @ root
-    weights = inverse @ residual
-    # Each derivative is the sum of this times that of the covariance, element by element (eq. 5.9).
-    outer = 0.5 * (inverse - np.outer(weights, weights))
-    trace = signal * floor * np.trace(outer)
-    for block in range(len(over)):
-        gradient[block] += 5 / 3 * over[block] * (squared[block] * outer * slope).sum()
-    gradient[-2] += (outer * kernel).sum() + trace
-    gradient[-1] += trace
-    return float(np.log(np.diag(lower)).sum() + 0.5 * (residual @ weights))
+    blocks, count, value = len(squared), len(residual), 0.0
+    signal, floor, over = np.exp(logs[-2]), np.exp(logs[-1]), np.exp(-2 * logs[:-2])
+    for at in range(len(logs)):
+        off = (logs[at] - medians[at]) / spread[at]
+        gradient[at] = off / spread[at]
+        value += off * off / 2
+    kernel, slope = np.empty((count, count)), np.empty((count, count))
+    lower, root = np.empty((count, count)), np.empty((count, count))  # L and its inverse
+    white, weights = np.zeros(count), np.zeros(count)  # root and inverse times the residual
+    for row in range(count):
+        for column in range(row + 1):
+            total = 0.0
+            for block in range(blocks):
+                total += squared[block, row, column] * over[block]
+            distance = np.sqrt(5 * total)
+            decay = signal * np.exp(-distance)
+            kernel[row, column] = (1 + distance + distance * distance / 3) * decay
+            slope[row, column] = (1 + distance) * decay
+            left = kernel[row, column] + constant
+            for at in range(column):
+                left -= lower[row, at] * lower[column, at]
+            if column < row:
+                lower[row, column] = left / lower[column, column]
+            else:  # rounding must not remove the noise
+                its_noise = signal * floor + noise[row]
+                lower[row, row] = np.sqrt(max(left, 0.0) + its_noise)
+        for column in range(row + 1):
+            total = 1.0 if column == row else 0.0
+            for at in range(column, row):
+                total -= lower[row, at] * root[at, column]
+            root[row, column] = total / lower[row, row]
+            white[row] += root[row, column] * residual[column]
+        value += np.log(lower[row, row]) + white[row] * white[row] / 2
+        for column in range(row + 1):
+            weights[column] += root[row, column] * white[row]
+    for row in range(count):
+        for column in range(row + 1):
+            inverse = 0.0
+            for at in range(row, count):
+                inverse += root[at, row] * root[at, column]
+            # Each derivative is the sum of this times that of the covariance, element by element
+            # (eq. 5.9); elements off the diagonal occur twice.
+            outer = (inverse - weights[row] * weights[column]) / (2 if row == column else 1)
+            gradient[-2] += outer * kernel[row, column]
+            if row == column:
+                gradient[-2] += outer * signal * floor
+                gradient[-1] += outer * signal * floor
+            for block in range(blocks):
+                part = squared[block, row, column] * slope[row, column]
+                gradient[block] += 5 / 3 * over[block] * outer * part
+    return value

@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import fsum
+from operator import attrgetter
 
 from planners.common.weak_cache import KEPT
+from scenarios.queries import Query
 from sim import PlanningContext
 
 STAYS = "stays"
@@ -23,7 +26,7 @@ class Stays:
 def note_stays(context: PlanningContext) -> None:
     """Record which queries have left since the last look; they count as having stayed until it."""
     before: Stays = context.recall(STAYS) or Stays()
-    living = _arrivals_s(context)
+    living = dict(map(attrgetter("id", "arrival_s"), _living(context)))
     gone = [at_s for query, at_s in before.living.items() if query not in living]
     lived_s = before.lived_s + sum(before.seen_s - at_s for at_s in gone)
     stays = Stays(before.departed + len(gone), lived_s, context.now_s, living)
@@ -42,7 +45,8 @@ def expected_stay_s(context: PlanningContext) -> float:
 
     def estimated_s() -> float:
         seen: Stays = context.recall(STAYS) or Stays()
-        lived_s = sum(context.now_s - at_s for at_s in _arrivals_s(context).values())
+        living = _living(context)
+        lived_s = len(living) * context.now_s - fsum(map(attrgetter("arrival_s"), living))
         return (seen.lived_s + lived_s) / max(1, seen.departed)
 
     return KEPT.of(context, STAYS, estimated_s)
@@ -53,7 +57,6 @@ def share_of_stay(context: PlanningContext, seconds: float) -> float:
     return min(1.0, seconds / max(expected_stay_s(context), seconds)) if seconds > 0 else 0.0
 
 
-def _arrivals_s(context: PlanningContext) -> dict[int, float]:
-    """Return the time of arrival of each living query, by id."""
-    queries = *context.waiting, *context.bulk.searching, *context.running
-    return {query.id: query.arrival_s for query in queries}
+def _living(context: PlanningContext) -> tuple[Query, ...]:
+    """Return all living queries."""
+    return *context.waiting, *context.bulk.searching, *context.running

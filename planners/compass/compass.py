@@ -350,8 +350,7 @@ class Compass(InRange, Planner):
         queries = [query.id for query in context.waiting if query.id not in orders]
         for found in seen_search_states(context, queries):
             if found and _may_do(found.offers):
-                shares = [offer.uses.backhaul for offer in found.offers]
-                least += min((share for share in shares if share > 0), default=0.0)
+                least += found.thinnest
         return least - max(0.0, backhaul_room(context, market)) if least else 0.0
 
     def _improve(self, context: PlanningContext, market: Market, busy: Collection[int]) -> None:

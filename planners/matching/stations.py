@@ -101,12 +101,20 @@ def keep(stock: Stock, state: State, rows: Ints) -> None:
 @compiled
 def fill(stock: Stock, state: State) -> None:
     """Open sets of stations by largest ratio of gain to share while this serves more queries."""
+    sets = len(stock.sets)
+    gains, shares, takes = np.empty(sets), np.empty(sets), np.empty((sets, len(state.used)))
+    stale, served = np.ones(sets, dtype=np.bool_), state.chosen >= 0
     while True:
-        gains, shares = weigh(stock, state)
-        opened = False
+        # Values change only with the set's stations and queries, and with the room in pools.
+        for number in range(sets):
+            if stale[number]:
+                gains[number], shares[number] = _weigh_one(stock, state, number, takes[number])
+            elif gains[number] > 0 and not _may_take(stock, state, takes[number]):
+                gains[number] = 0.0
+        opened, best = False, -1
         while not opened:  # A set that cannot be opened changes neither the state nor the values.
             best, most = -1, 0.0
-            for number in range(len(gains)):
+            for number in range(sets):
                 score = gains[number] / max(shares[number], LEAST_SHARE)
                 if score > most and not state.in_vain[number]:
                     best, most = number, score
@@ -114,6 +122,13 @@ def fill(stock: Stock, state: State) -> None:
                 return
             opened = open_set(stock, state, best)
             state.in_vain[best] = not opened
+        for number in range(sets):
+            stale[number] = _share_some(stock.sets[number], stock.sets[best])
+        for row in range(len(stock.query)):
+            query = stock.query[row]
+            if state.chosen[query] >= 0 and not served[query]:
+                stale[stock.member[row]] = True
+        served[:] = state.chosen >= 0
 
 
 @compiled
@@ -127,45 +142,68 @@ def weigh(stock: Stock, state: State) -> tuple[Floats, Floats]:
     pool.
     """
     gains, shares = np.empty(len(stock.sets)), np.empty(len(stock.sets))
-    operators = stock.sets.shape[1]
-    least, room, fills = np.empty(operators), np.empty(operators), np.empty(operators)
-    takes = np.zeros(len(state.used))
+    takes = np.empty(len(state.used))
     for number in range(len(stock.sets)):
-        sorts = stock.sets[number]
-        plans = range(stock.begin[number], stock.begin[number + 1])
-        least[:] = np.inf
-        for row in plans:
-            if state.chosen[stock.query[row]] < 0:
-                for operator in range(operators):
-                    least[operator] = min(least[operator], stock.filled[row, operator])
-        takes[:] = 0.0
-        for operator in range(operators):
-            sort = sorts[operator]
-            room[operator], fills[operator] = np.inf, 0.0
-            if sort < 0:
-                continue
-            smallest = least[operator] if least[operator] < np.inf else 0.0
-            load, whole = state.load[sort], state.whole[sort]
-            opened = 1.0 if load + smallest > whole + SLACK else 0.0
-            takes[stock.pool[sort]] += opened * stock.units[sort]
-            room[operator] = whole + opened - load + SLACK
-        # `room` is what the stations of each operator have left, `takes` the units of new ones.
-        possible, share = True, 0.0
-        for pool in range(len(takes)):
-            if state.used[pool] + takes[pool] > stock.capacity[pool] + SLACK:
-                possible = False
-            share = max(share, takes[pool] / max(stock.capacity[pool], SLACK))
-        gain = 0.0
-        for row in plans:
-            if possible and state.chosen[stock.query[row]] < 0:
-                fits = True
-                for operator in range(operators):
-                    fills[operator] += stock.filled[row, operator]
-                    fits = fits and fills[operator] <= room[operator]
-                if fits:
-                    gain += stock.worth[row]
-        gains[number], shares[number] = gain, share
+        gains[number], shares[number] = _weigh_one(stock, state, number, takes)
     return gains, shares
+
+
+@compiled
+def _weigh_one(stock: Stock, state: State, number: int, takes: Floats) -> tuple[float, float]:
+    """Return what `weigh` does for one set; write the units that it takes to ``takes`` (R,)."""
+    operators = stock.sets.shape[1]
+    least, room, fills = np.full(operators, np.inf), np.empty(operators), np.zeros(operators)
+    sorts = stock.sets[number]
+    plans = range(stock.begin[number], stock.begin[number + 1])
+    for row in plans:
+        if state.chosen[stock.query[row]] < 0:
+            for operator in range(operators):
+                least[operator] = min(least[operator], stock.filled[row, operator])
+    takes[:] = 0.0
+    for operator in range(operators):
+        sort = sorts[operator]
+        room[operator] = np.inf
+        if sort < 0:
+            continue
+        smallest = least[operator] if least[operator] < np.inf else 0.0
+        load, whole = state.load[sort], state.whole[sort]
+        opened = 1.0 if load + smallest > whole + SLACK else 0.0
+        takes[stock.pool[sort]] += opened * stock.units[sort]
+        room[operator] = whole + opened - load + SLACK
+    # `room` is what the stations of each operator have left, `takes` the units of new ones.
+    gain, share = 0.0, 0.0
+    for pool in range(len(takes)):
+        share = max(share, takes[pool] / max(stock.capacity[pool], SLACK))
+    if not _may_take(stock, state, takes):
+        return gain, share
+    for row in plans:
+        if state.chosen[stock.query[row]] < 0:
+            fits = True
+            for operator in range(operators):
+                fills[operator] += stock.filled[row, operator]
+                fits = fits and fills[operator] <= room[operator]
+            if fits:
+                gain += stock.worth[row]
+    return gain, share
+
+
+@compiled
+def _may_take(stock: Stock, state: State, takes: Floats) -> bool:
+    """Return whether pools have room for further units ``takes``, of shape (R,)."""
+    for pool in range(len(takes)):
+        if state.used[pool] + takes[pool] > stock.capacity[pool] + SLACK:
+            return False
+    return True
+
+
+@compiled
+def _share_some(first: Ints, second: Ints) -> bool:
+    """Return whether two sets have a kind of station in common."""
+    for sort in first:
+        for other in second:
+            if sort >= 0 and sort == other:
+                return True
+    return False
 
 
 @compiled

@@ -6,8 +6,8 @@ use it, each with a declared load.
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 from scenarios.applications.application import Model
 from scenarios.applications.pipeline import KnobValue
@@ -16,6 +16,7 @@ from sim.api.plan import Allocation
 from sim.cluster.machine import WHOLE, GpuShare, Instance, Machine, Need, Room
 from sim.cluster.members import Member, StationLoad, StationMembers
 
+Result = TypeVar("Result")
 StationKey = tuple[int, tuple[KnobValue, ...], str, Allocation]
 
 
@@ -43,6 +44,19 @@ class StationDemand:
     at_once: int = 1  # requests that a server serves at the same time
     model: Model | None = None  # the model that each replica loads; None for classical code
     memory_bytes: int = 0  # memory that each replica needs
+    # the resources that each replica needs
+    need: Need = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        allocation = self.allocation
+        need = Need(
+            allocation.profile,
+            allocation.thread_percent,
+            allocation.processes,
+            self.model,
+            self.memory_bytes,
+        )
+        object.__setattr__(self, "need", need)
 
     @property
     def place(self) -> str:
@@ -53,18 +67,6 @@ class StationDemand:
     def allocation(self) -> Allocation:
         """The required allocation."""
         return self.key[3]
-
-    @property
-    def need(self) -> Need:
-        """The resources that each replica needs."""
-        allocation = self.allocation
-        return Need(
-            allocation.profile,
-            allocation.thread_percent,
-            allocation.processes,
-            self.model,
-            self.memory_bytes,
-        )
 
 
 class ByLoad:
@@ -109,6 +111,7 @@ class Machines:
     Attributes:
         pools: the machines of each node.
         up: the number of machines that work, by node.
+        standby: the number of machines on standby, by node.
         stations: the stations of each key; deployments with the same key may share a station.
         holders: the station that holds each slot.
         backhaul: the deployments that send messages from the edge site to the cloud.
@@ -124,6 +127,9 @@ class Machines:
             for name, node in cluster.nodes.items()
         }
         self.up = {name: len(pool) for name, pool in self.pools.items()}
+        self.standby = {
+            name: sum(machine.standby for machine in pool) for name, pool in self.pools.items()
+        }
         self.stations: dict[StationKey, list[Station]] = {}
         self.holders: dict[GpuShare, Station] = {}
         self.backhaul = StationMembers()
@@ -147,7 +153,7 @@ class Machines:
         the first of the pool join first, and the last leave first.
         """
         pool = self.pools[node]
-        more = count - sum(machine.standby for machine in pool)
+        more = count - self.standby[node]
         if more > 0:
             others = (machine for machine in pool if not machine.standby)
             moved = sorted(others, key=lambda each: (not each.rented, not each.up))[:more]
@@ -156,6 +162,7 @@ class Machines:
             moved = sorted(kept, key=lambda each: bool(each.slots))[:-more]
         for machine in moved:
             machine.set_standby(more > 0)
+        self.standby[node] += len(moved) if more > 0 else -len(moved)
         self.changed.update(moved)
         return moved
 
@@ -264,13 +271,17 @@ class Machines:
                 undo()
             self._made = made
 
-    @contextmanager
-    def tried(self, demands: Sequence[StationDemand]) -> Iterator[list[tuple[Station, bool]] | str]:
-        """Let a block of code see what ``join`` would return; then release all resources."""
+    def tried(
+        self, demands: Sequence[StationDemand], look: Callable[[list[tuple[Station, bool]]], Result]
+    ) -> Result | None:
+        """Return what a function makes of the result of ``join``, or None if there is no room.
+
+        All resources are released before this returns.
+        """
         made = self._made
         got, undo = self._join(-1, -1, demands)
         try:
-            yield got
+            return None if isinstance(got, str) else look(got)
         finally:
             undo()
             self._made = made
@@ -326,14 +337,14 @@ class Machines:
         in_vain = self._in_vain[node]
         if need.room in in_vain:
             return None
-        takes = (machine.take(need) for machine in self._in_turn(node, need))
-        taken = next((each for each in takes if each is not None), None)
-        if taken is None:
-            in_vain.add(need.room)
-            return None
-        self._in_vain[node] = set()
-        undoing += taken[1], lambda: self._in_vain.update({node: in_vain})
-        return taken[0]
+        for machine in self._in_turn(node, need):
+            taken = machine.take(need)
+            if taken is not None:
+                self._in_vain[node] = set()
+                undoing += taken[1], lambda: self._in_vain.update({node: in_vain})
+                return taken[0]
+        in_vain.add(need.room)
+        return None
 
     def _in_turn(self, node: str, need: Need) -> Iterator[Machine]:
         """Yield the machines of a node that may have room, rented machines before unrented ones."""

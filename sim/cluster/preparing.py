@@ -41,9 +41,8 @@ def ready_ns(
 
     Nothing is changed: all resources are released at the end.
     """
-    with machines.tried(list(demands)) as got:
-        if isinstance(got, str):
-            return None
+
+    def look(got: list[tuple[Station, bool]]) -> int:
         slots = [slot for station, new in got if new for slot in station.slots]
         before = [(slot.machine, slot.machine.ready_ns, slot.machine.loading[:]) for slot in slots]
         cut = [(slot.instance, slot.instance.ready_ns) for slot in slots if slot.instance]
@@ -53,6 +52,8 @@ def ready_ns(
         for instance, at_ns in reversed(cut):
             instance.ready_ns = at_ns
         return max([now_ns, *times])
+
+    return machines.tried(list(demands), look)
 
 
 def _time(cluster: Cluster, station: Station, new: bool, now_ns: int) -> int:

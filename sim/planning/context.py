@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from scenarios.applications.pipeline import Configuration, Pipeline
 from scenarios.cluster import Cluster
+from scenarios.compiled import compiled
 from scenarios.numerics import Floats, Ints
 from scenarios.queries import Query
 from sim.api.bulk import BulkOperations
@@ -78,7 +79,7 @@ class ServedWorld(Facet, WorldState):
         return sum(bool(machine.slots) for machine in self._counted.machines.pools[node])
 
     def machines_on_standby(self, node: str) -> int:
-        return sum(machine.standby for machine in self._counted.machines.pools[node])
+        return self._counted.machines.standby[node]
 
     def free_cores(self, node: str) -> int:
         pool = self._counted.machines.pools[node]
@@ -473,8 +474,18 @@ def _checked(samples: int | Ints) -> int | Ints:
         raise PlannerError(
             f"samples={samples!r}: must be a whole number, or an array of numbers of items"
         )
-    if len(wanted) and not (wanted.min() >= 0 and wanted.max() < ITEMS):
+    inside, numbers = _in_order(wanted.astype(np.int64, copy=False))
+    if not inside:
         raise PlannerError(f"samples: numbers of items must lie between 0 and {ITEMS - 1}")
-    marked = np.zeros(ITEMS, dtype=bool)
-    marked[wanted.astype(np.int64)] = True
-    return np.flatnonzero(marked)
+    return numbers
+
+
+@compiled
+def _in_order(wanted: Ints) -> tuple[bool, Ints]:
+    """Return whether all numbers of items are possible, and if so, each once in ascending order."""
+    marked = np.zeros(ITEMS, dtype=np.bool_)
+    for item in wanted:
+        if not 0 <= item < ITEMS:
+            return False, wanted[:0].copy()
+        marked[item] = True
+    return True, np.flatnonzero(marked)

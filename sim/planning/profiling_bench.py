@@ -101,6 +101,7 @@ class ProfilingBench:
         self._expected: Floats | None = None
         self._measured: dict[int, Measurement] = {}
         self._estimates: dict[Plan, Estimate] = {}
+        self._own: dict[int, Floats] = {}
         self._seen: dict[int, Bools] = {}
         self._unseen: list[ProfileRecord] = []
         self._features: Floats | None = None
@@ -238,16 +239,15 @@ class ProfilingBench:
     def _times_s(self, configuration: Configuration, drawn: _Items, items: Ints) -> Floats:
         """Return the time of each operator on m items in seconds, of shape (m, N)."""
         means_s = self.dataset.service_time_s[configuration.index]
-        sizes, factors = drawn.sizes[items], drawn.factors[:, items]
-        times_s = np.ascontiguousarray(means_s * sizes[:, None] * factors.T)
+        times_s = _scaled(means_s, drawn.sizes, drawn.factors, items)
         for operator in self._generating:
             times_s[:, operator] = self._application.item_times_s(
                 self.dataset,
                 configuration,
                 operator,
-                sizes,
+                drawn.sizes[items],
                 drawn.lengths[items],
-                factors[operator],
+                drawn.factors[operator, items],
             )
         return times_s
 
@@ -276,11 +276,21 @@ class ProfilingBench:
         drawn = self._items(_count_up_to(items))
         ranks = drawn.ranks[items]
         if self.dataset.rank_correlation < 1:
-            alike = self.dataset.same_accuracy[configuration.index]
-            own = self._of(f"rank in configuration {alike}").standard_normal(_count_up_to(items))
+            own = self._own_scores(configuration, _count_up_to(items))
             ranks = self.dataset.ranks_in_configuration(ranks, own[items])
         accuracy = self.dataset.item_accuracy(configuration.index, drawn.strata[items], ranks)
         return accuracy, self._times_s(configuration, drawn, items)
+
+    def _own_scores(self, configuration: Configuration, count: int) -> Floats:
+        """Return the normal scores that items have in this configuration only, at least a count."""
+        alike = int(self.dataset.same_accuracy[configuration.index])
+        known = self._own.get(alike)
+        if known is None or count > len(known):
+            # Later batches of a configuration mostly reach a little further than earlier ones.
+            drawn = FEW if count <= FEW else min(ITEMS, 2 * count)
+            known = self._of(f"rank in configuration {alike}").standard_normal(drawn)
+            self._own[alike] = known
+        return known
 
     def _learn(self, configuration: Configuration, record: ProfileRecord) -> Measurement:
         if len(record.items):
@@ -290,10 +300,8 @@ class ProfilingBench:
         items, accuracy, times_s = record.items, record.accuracy, record.operator_time_s
         known = self._measured.get(configuration.index)
         if known is not None and known.count:
-            order = np.argsort(np.concatenate((known.items, items)))
-            items = np.concatenate((known.items, items))[order]
-            accuracy = np.concatenate((known.accuracy, accuracy))[order]
-            times_s = np.concatenate((known.operator_time_s, times_s))[order]
+            before = known.items, known.accuracy, known.operator_time_s
+            items, accuracy, times_s = _merged(*before, items, accuracy, times_s)
         drawn = self._items(_count_up_to(items))
         measurement = Measurement(
             configuration, items, accuracy, times_s, drawn.sizes[items], drawn.allowances[items]
@@ -337,6 +345,44 @@ def _view(
         rank = min(max(ranks[item], LEAST_RANK), 1 - LEAST_RANK)
         views[0, item] = latent_share * normal_quantile(rank) + noise_share * views[0, item]
         views[1, item] = latent_share * hardness[strata[item]] + noise_share * views[1, item]
+
+
+@compiled
+def _scaled(means_s: Floats, sizes: Floats, factors: Floats, items: Ints) -> Floats:
+    """Return mean times (N,) times the sizes (n,) and factors (N, n) of m items, shape (m, N)."""
+    times_s = np.empty((len(items), len(means_s)))
+    for row, item in enumerate(items):
+        for operator in range(len(means_s)):
+            times_s[row, operator] = means_s[operator] * sizes[item] * factors[operator, item]
+    return times_s
+
+
+@compiled
+def _merged(
+    items: Ints,
+    accuracy: Floats,
+    times_s: Floats,
+    new_items: Ints,
+    new_accuracy: Floats,
+    new_times_s: Floats,
+) -> tuple[Ints, Floats, Floats]:
+    """Merge results on different items, both in ascending order, as in merge sort."""
+    count, more = len(items), len(new_items)
+    numbers = np.empty(count + more, dtype=np.int64)
+    values, times = np.empty(count + more), np.empty((count + more, times_s.shape[1]))
+    at = 0
+    for row in range(count + more):
+        new = row - at
+        if new == more or (at < count and items[at] < new_items[new]):
+            numbers[row], values[row], times[row] = items[at], accuracy[at], times_s[at]
+            at += 1
+        else:
+            numbers[row], values[row], times[row] = (
+                new_items[new],
+                new_accuracy[new],
+                new_times_s[new],
+            )
+    return numbers, values, times
 
 
 def _count_up_to(items: Ints) -> int:

@@ -319,9 +319,12 @@ class PlanningService:
         the configuration so far, and the number of leading operators whose earlier results were
         reused.
         """
+        missing = bench.missing(configuration, wanted)
+        if not len(missing):
+            return bench.measure(configuration, missing), len(self.application.operators)
         hardware: Hardware | None = None
-        missing, run, pool = bench.missing(configuration, wanted), None, self.pool
-        if len(missing) and not denied(configuration, bench, search):
+        run, pool = None, self.pool
+        if not denied(configuration, bench, search):
             hardware = pool.hardware(None if query is None else search)
             if hardware is not None:
                 run = _affordable(hardware, bench, configuration, missing, search)

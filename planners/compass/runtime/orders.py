@@ -21,8 +21,10 @@ from planners.compass.state.records import (
 from scenarios.queries import Query
 from sim import Plan, PlanningContext
 
-PROMISED = "compass promised"
-"""Key of the orders for which no resources are reserved yet, each with its query."""
+PROMISED, MOVING = "compass promised", "compass moving"
+"""Keys of the orders for which no resources are reserved yet, each with its query, and of the
+orders of plans that are loading while another plan serves.
+"""
 
 ROUNDING = 1e-9
 """Tolerance for sums of shares of the backhaul, which depend on the order of their terms."""
@@ -40,6 +42,7 @@ def order(context: PlanningContext, query: Query, record: ActivePlan) -> None:
     """Order a plan for a query, and record the predictions for it."""
     context.deploy(query, record.plan)
     _promised(context)[query.id] = query, record
+    _moving(context).pop(query.id, None)
     update_service(context, query.id, ordered=record)
     keep_order(context, query, record.since_s)
 
@@ -57,15 +60,8 @@ def orders_of(context: PlanningContext) -> Mapping[int, ActivePlan]:
     are loading while another plan serves.
     """
     found = {number: record for number, (_, record) in _promised(context).items()}
-    for number, plan in context.world.loading.items():
-        last = service_state(context, number).ordered
-        if (
-            number not in found
-            and last is not None
-            and last.plan == plan != context.world.plans[number]
-        ):
-            found[number] = last
-    return found
+    others = _moving(context).items()
+    return {**found, **{query: record for query, record in others if query not in found}}
 
 
 def backhaul_room(context: PlanningContext, market: Market, asking: Collection[int] = ()) -> float:
@@ -138,6 +134,19 @@ def _goes(share: float, left: float) -> bool:
 def _promised(context: PlanningContext) -> dict[int, tuple[Query, ActivePlan]]:
     """Return the orders of searches that have not ended, and those of this call (see `order`)."""
     return KEPT.of(context, PROMISED, lambda: _under_way(context))
+
+
+def _moving(context: PlanningContext) -> dict[int, ActivePlan]:
+    """Return the orders of plans that are loading while another plan serves."""
+
+    def find() -> dict[int, ActivePlan]:
+        loading = context.world.loading
+        plans = context.world.plans if loading else {}
+        queries = [query for query, plan in loading.items() if plans[query] != plan]
+        every = ((each, service_state(context, each).ordered) for each in queries)
+        return {query: last for query, last in every if last and last.plan == loading[query]}
+
+    return KEPT.of(context, MOVING, find)
 
 
 def _under_way(context: PlanningContext) -> dict[int, tuple[Query, ActivePlan]]:

@@ -217,7 +217,8 @@ def to_order(
                 del left[query.id]
             elif query.id not in orders or orders[query.id].plan != plan:
                 missing.append((query, offer, plan))
-    left = {query: offer for query, offer in left.items() if query in here - gave_way}
+    here -= gave_way
+    left = {query: offer for query, offer in left.items() if query in here}
     if all(offer is None for offer in left.values()):
         left = {}
     if len(left) < len(last.offers):

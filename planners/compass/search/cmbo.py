@@ -14,6 +14,7 @@ elsewhere, and has one point per configuration instead of one per plan.
 """
 
 from collections.abc import Sequence
+from functools import cache
 from math import exp, inf, log1p, sqrt
 from statistics import NormalDist
 
@@ -146,7 +147,7 @@ class Cmbo:
         self._latency_error = latency_error
         self._bound_s = None if latency_s is None else latency_s * latency_margin
         self._accuracy_bound = accuracy
-        self._quantile = NormalDist().inv_cdf(latency_quantile)
+        self._quantile = _normal_quantile(latency_quantile)
         self._prior_accuracy = prior_accuracy
         self._prior_log_time = prior_log_time
         self._pooled = pooled
@@ -445,6 +446,9 @@ def _put(means: Floats, sds: Floats, point_of: Ints, mean: Floats, sd: Floats) -
     """Copy the mean and deviation of each point to its configurations."""
     for configuration, point in enumerate(point_of):
         mean[configuration], sd[configuration] = means[point, 0], sds[point, 0]
+
+
+_normal_quantile = cache(NormalDist().inv_cdf)
 
 
 def above(cost: Floats) -> float:

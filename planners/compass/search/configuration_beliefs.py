@@ -331,24 +331,13 @@ class ConfigurationBeliefs:
                 means = kept.accuracy.astype(np.float64)
                 if kept.accuracy_sd is not None:
                     sds = kept.accuracy_sd.astype(np.float64)
-        floor, many = self.query.slo.accuracy, self._many
         indices = np.fromiter(self.profiled, np.int64, len(self.profiled))
-        accuracy, accurate, sure = np.full(many, nan), np.zeros(many, dtype=bool), np.zeros(many)
-        margin = np.empty(len(indices))
         if self.certainty is not None:
             return self._sure_enough(indices, means, sds)
-        _judge(
-            indices,
-            self._rows(),
-            means,
-            sds,
-            -inf if floor is None else floor,
-            accuracy,
-            accurate,
-            margin,
-        )
-        sure[indices] = scipy.special.ndtr(margin)
-        return Believed(accuracy, accurate, sure)
+        floor = self.query.slo.accuracy
+        least = -inf if floor is None else floor
+        accuracy, accurate, margin = _judge(indices, self._rows(), means, sds, least, self._many)
+        return Believed(accuracy, accurate, scipy.special.ndtr(margin))
 
     def _sure_enough(self, indices: Ints, means: Floats, sds: Floats) -> Believed:
         """Return the beliefs under a rule that states a certainty; arguments are as in `_judge`."""
@@ -380,18 +369,17 @@ def _judge(
     means: Floats,
     sds: Floats,
     floor: float,
-    accuracy: Floats,
-    accurate: Bools,
-    margin: Floats,
-) -> None:
-    """Write the results for m configurations to ``accuracy``, ``accurate`` and ``margin``.
+    many: int,
+) -> tuple[Floats, Bools, Floats]:
+    """Return ``Believed.accuracy`` and ``accurate`` and the standard deviations above the floor.
 
-    ``accuracy`` and ``accurate`` have shape (C,). ``margin``, of shape (m,), is the number of
-    standard deviations above the floor, and ``rows`` is the result of `rows_of`. ``means`` and
-    ``sds`` are those of the surrogates, of shape (C,). ``means`` is empty if no configuration is in
-    doubt, and ``sds`` is empty if measured deviations must be used.
-    ``ConfigurationBeliefs.believed`` explains the rules.
+    All have shape (C,), where C is ``many``; without a profile, the last is -inf. ``rows`` is the
+    result of `rows_of` for m configurations. ``means`` and ``sds`` are those of the surrogates, of
+    shape (C,). ``means`` is empty if no configuration is in doubt, and ``sds`` is empty if measured
+    deviations must be used. ``ConfigurationBeliefs.believed`` explains the rules.
     """
+    accuracy, margin = np.full(many, np.nan), np.full(many, -np.inf)
+    accurate = np.zeros(many, dtype=np.bool_)
     for row, index in enumerate(indices):
         mean, sd = rows[row, ACCURACY], sqrt(max(rows[row, VARIANCE], 0.0))
         verdict = rows[row, VERDICT]
@@ -402,9 +390,10 @@ def _judge(
         accurate[index] = mean >= floor if np.isnan(verdict) else verdict > 0
         gap = mean - floor
         if sd > 0 and gap < np.inf:
-            margin[row] = gap / sd
+            margin[index] = gap / sd
         else:
-            margin[row] = np.inf if gap >= 0 else -np.inf
+            margin[index] = np.inf if gap >= 0 else -np.inf
+    return accuracy, accurate, margin
 
 
 def _observe(cmbo: Cmbo, indices: Sequence[int], rows: Floats) -> None:

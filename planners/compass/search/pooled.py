@@ -24,12 +24,15 @@ say how certain they are.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
 
 from planners.bayesopt.gaussian_process import Grid
+from planners.common.weak_cache import KEPT
 from planners.compass.state.records import History, Seen
+from scenarios.compiled import compiled
 from scenarios.numerics import Floats
 
 CENTRE, LEVEL_SD = 0.6, 0.15
@@ -72,6 +75,31 @@ class Normal(NamedTuple):
     covariance: Floats  # of shape (C, C)
 
 
+class Parts(NamedTuple):
+    """The prior mean and parts of the prior covariance that depend only on the configurations."""
+
+    mean: Floats  # of shape (C,)
+    own: Floats  # what content does not explain, of shape (C, C)
+    slopes: Floats  # covariance of the effects of content, of shape (C, C)
+    models: Sequence[Floats]  # possible covariances of the effects of knobs, of shape (C, C)
+
+    @classmethod
+    def of(cls, grid: Grid) -> "Parts":
+        """Return the parts for the configurations of a grid."""
+        alike = _alike(grid)
+        together, many = np.prod(alike, axis=0), len(grid)
+        return cls(
+            CENTRE - RICHER * (_positions(grid) - 0.5).sum(axis=1),
+            QUERY_SD**2 + OWN_SD**2 * np.eye(many),
+            SLOPE_SD**2 * (1 + SLOPES_DIFFER**2 * together),
+            [
+                knob**2 * (np.sum(alike, axis=0) + share**2 * together)
+                for knob in KNOB_SDS
+                for share in TOGETHER
+            ],
+        )
+
+
 @dataclass(eq=False)
 class PooledAccuracy:
     """The beliefs about the accuracy of C configurations for one query.
@@ -81,6 +109,9 @@ class PooledAccuracy:
         typical: mean and standard deviation of the features of the data set's items, shape (2, F).
         content: mean features of the query's items, of shape (F,).
         histories: what was seen of other queries of the data set, and ahead of them.
+
+    Attributes:
+        item_variance: variance between items, the mean over configurations weighted by items.
     """
 
     grid: Grid
@@ -96,7 +127,9 @@ class PooledAccuracy:
         self._rows: dict[int, tuple[float, float, float]] = {}
         self._prior: Normal | None = None
         self._predicted: tuple[Floats, Floats] | None = None
-        self.item_variance = _item_variance(self._seen)
+        typical = TYPICAL_ITEMS, TYPICAL_ITEMS * TYPICAL_VARIANCE
+        self._item_sums = _item_sums(self._seen, typical)
+        self.item_variance = self._item_sums[1] / self._item_sums[0]
 
     def observe_all(
         self, indices: Sequence[int], accuracy: Floats, variance: Floats, count: Floats
@@ -118,7 +151,8 @@ class PooledAccuracy:
             if self._rows:
                 rows = np.array(list(self._rows.values()))
                 own = Seen(np.array(list(self._rows), dtype=np.int64), *rows.T)
-                self.item_variance = _item_variance([*self._seen, own])
+                items, squares = _item_sums([own], self._item_sums)
+                self.item_variance = squares / items
                 at = own.configuration
                 theirs = covariance[np.ix_(at, at)] + errors(own, self.item_variance)
                 (mean, covariance), _ = _given(
@@ -130,28 +164,19 @@ class PooledAccuracy:
 
     def _given_others(self) -> Normal:
         """Return the beliefs about this query, given the results of the others."""
-        alike = _alike(self.grid)
-        together, many = np.prod(alike, axis=0), len(self.grid)
-        own = QUERY_SD**2 + OWN_SD**2 * np.eye(many)
-        slopes = SLOPE_SD**2 * (1 + SLOPES_DIFFER**2 * together)
+        mean, own, slopes, models = KEPT.of(self.grid, "pooled", lambda: Parts.of(self.grid))
         fixed = LEVEL_SD**2 + slopes * float(self._here @ self._here) + own
-        mean = CENTRE - RICHER * (_positions(self.grid) - 0.5).sum(axis=1)
-        models = [
-            knob**2 * (np.sum(alike, axis=0) + share**2 * together)
-            for knob in KNOB_SDS
-            for share in TOGETHER
-        ]
         weights = np.repeat(list(KNOB_SDS.values()), len(TOGETHER)) / len(TOGETHER)
         if not self._seen:
             return Normal(mean, fixed + np.average(models, axis=0, weights=weights))
         at = np.concatenate([each.configuration for each in self._seen])
-        of = np.repeat(np.arange(len(self._seen)), [len(each.accuracy) for each in self._seen])
+        sizes = [len(each.accuracy) for each in self._seen]
+        of = np.repeat(np.arange(len(self._seen)), sizes)
         square, beside = np.ix_(at, at), (self._moved @ self._here)[of]
         theirs = LEVEL_SD**2 + slopes[square] * (self._moved @ self._moved.T)[np.ix_(of, of)]
         theirs += np.where(of[:, None] == of, own[square], 0.0)
-        for number, each in enumerate(self._seen):
-            rows = np.flatnonzero(of == number)
-            theirs[np.ix_(rows, rows)] += errors(each, self.item_variance)
+        for each, size, end in zip(self._seen, sizes, accumulate(sizes), strict=True):
+            theirs[end - size : end, end - size : end] += errors(each, self.item_variance)
         across = LEVEL_SD**2 + slopes[:, at] * beside
         found = np.concatenate([each.accuracy for each in self._seen]) - mean[at]
         beliefs, evidence = zip(
@@ -221,24 +246,35 @@ def _averaged(beliefs: Sequence[Normal], evidence: Floats) -> Normal:
     return Normal(mean, covariance)
 
 
-def _item_variance(every: Sequence[Seen]) -> float:
-    """Return the variance between items, the mean over configurations weighted by items."""
-    count, whole = TYPICAL_ITEMS, TYPICAL_ITEMS * TYPICAL_VARIANCE
+def _item_sums(every: Sequence[Seen], before: tuple[float, float]) -> tuple[float, float]:
+    """Return the number of items, and the sum of item variances weighted by it, with ``before``."""
+    count, whole = before
     for seen in every:
         sampled = seen.items < EXACT
         count += float(seen.items[sampled].sum())
         whole += float((seen.items**2 * seen.variance)[sampled].sum())
-    return whole / count
+    return count, whole
 
 
 def errors(seen: Seen, item_variance: float) -> Floats:
     """Return the covariance of the errors of m means of one query's items, of shape (m, m)."""
-    count, exact = seen.items, seen.items >= EXACT
-    of_items = count**2 * seen.variance + COMMON_ITEMS * item_variance
-    variance = of_items / (count + COMMON_ITEMS) / count
-    sd = np.sqrt(np.where(exact, seen.variance, variance))
-    least, most = np.minimum(count[:, None], count), np.maximum(count[:, None], count)
-    alike = 0.0 if seen.apart else ALIKE
-    shared = np.where(exact[:, None] | exact, 0.0, alike * np.sqrt(least / most))
-    np.fill_diagonal(shared, 1.0)
-    return np.asarray(shared * sd[:, None] * sd)
+    return _errors(seen.items, seen.variance, item_variance, 0.0 if seen.apart else ALIKE)
+
+
+@compiled
+def _errors(count: Floats, variance: Floats, item_variance: float, alike: float) -> Floats:
+    many = len(count)
+    sd, found = np.empty(many), np.empty((many, many))
+    for row in range(many):
+        its = variance[row]
+        if count[row] < EXACT:
+            of_items = count[row] ** 2 * its + COMMON_ITEMS * item_variance
+            its = of_items / (count[row] + COMMON_ITEMS) / count[row]
+        sd[row] = np.sqrt(its)
+        for other in range(row + 1):
+            least, most = min(count[row], count[other]), max(count[row], count[other])
+            shared = 0.0 if most >= EXACT else alike * np.sqrt(least / most)
+            shared = 1.0 if row == other else shared
+            found[row, other] = shared * sd[row] * sd[other]
+            found[other, row] = shared * sd[other] * sd[row]
+    return found

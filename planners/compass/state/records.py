@@ -151,6 +151,12 @@ class SearchState:
         """Total number of measured items over all configurations."""
         return sum(seen.count for seen in self.profiled.values())
 
+    @cached_property
+    def thinnest(self) -> float:
+        """The least use of the backhaul by an offer that uses it, or 0 if none does."""
+        shares = (offer.uses.backhaul for offer in self.offers)
+        return min((share for share in shares if share > 0), default=0.0)
+
 
 class Candidates(NamedTuple):
     """The k plans from which a matching chooses for a query; see `Offer` and `Uses`."""
