@@ -15,7 +15,14 @@ from scenarios.cluster import DISCIPLINES, FIFO
 from scenarios.requests import RequestBlock
 from sim._jit.id_pool import grown
 from sim.dataplane.base.durations import NEVER, NOMINAL
-from sim.dataplane.base.interface import Iterations, LinkSpec, Recorder, Route, StationSpec
+from sim.dataplane.base.interface import (
+    Iterations,
+    LinkSpec,
+    PatientRecorder,
+    Recorder,
+    Route,
+    StationSpec,
+)
 from sim.dataplane.base.rate_profile import RateProfile
 from sim.dataplane.base.request_rows import ENDED, OUTCOME, width
 from sim.dataplane.blocks import tables as tb
@@ -38,11 +45,16 @@ BLOCK_REQUESTS = 4096
 PER_SOURCE = 10
 """Target number of births of each source if there are many sources: a visit to a source and to its
 own stops costs as much as one or two births."""
-MOST_REQUESTS = 16_384
-"""Number of births from which a block aims at one birth of each source, because cache misses on
-rows then cost more than visits to sources."""
+MANY_SOURCES, CACHED_REQUESTS = 4096, 16_384
+"""Up to this number of sources, a block aims at no more births than these, so that their rows stay
+in the cache. With more sources, a visit to a source and its stops takes longer than one to a row.
+"""
+MOST_REQUESTS = 1 << 18
+"""Largest target number of births in a block, for the sake of memory."""
 FIRST_BLOCK_NS = 10_000_000
 LEAST_BLOCK_NS = 1_000_000
+MOST_POSTPONED_NS = 10_000_000_000
+"""Greatest time between a sync point and the time up to which requests have been moved."""
 
 
 class BlocksPlane:
@@ -50,7 +62,11 @@ class BlocksPlane:
 
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
-        self.now_ns = 0
+        self._patient = isinstance(recorder, PatientRecorder)
+        if isinstance(recorder, PatientRecorder):
+            recorder.on_read(self._catch_up)
+        self.now_ns = 0  # the time up to which requests have been moved
+        self._until_ns = 0  # the last sync point
         self._stops = tb.RecordTable(tb.STOP)
         self._visits = tb.ValuePool(tb.VISIT)
         self._spans = tb.RecordTable(tb.SPAN)
@@ -137,6 +153,7 @@ class BlocksPlane:
         return stop
 
     def remove_station(self, station: int) -> None:
+        self._catch_up()
         stop = self._stop_of.pop(("station", station))
         row = self._stops.rows[stop]
         self._servers.give_back(row["servers_at"])
@@ -150,6 +167,7 @@ class BlocksPlane:
         self._remove(stop)
 
     def remove_link(self, link: int) -> None:
+        self._catch_up()
         stop = self._stop_of.pop(("link", link))
         if self._stops.rows["kind"][stop] == tb.SHARED_LINK:
             free_ghosts(self._current(), stop)
@@ -228,7 +246,7 @@ class BlocksPlane:
 
     def abort(self, at_ns: int, deployment: int) -> None:
         def action() -> None:
-            flights = self.in_flight(deployment)
+            flights = self._in_flight(deployment)
             if not flights:
                 return
             route = self._routes[deployment]
@@ -249,6 +267,7 @@ class BlocksPlane:
     # Queries of the control plane
 
     def busy_ns(self, station: int) -> int:
+        self._catch_up()
         row = self._stops.rows[self._stop_of["station", station]]
         if row["kind"] == tb.GENERATION:
             first = self._models.rows["engines_at"][row["model"]]
@@ -262,11 +281,28 @@ class BlocksPlane:
         return int(row["busy_ns"] - np.maximum(0, free_at - self.now_ns).sum())
 
     def in_flight(self, deployment: int) -> int:
+        self._catch_up()
+        return self._in_flight(deployment)
+
+    def _in_flight(self, deployment: int) -> int:
         return int(self._flights[deployment]) if deployment < len(self._flights) else 0
 
     # Moving
 
     def advance(self, until_ns: int) -> None:
+        self._until_ns = max(self._until_ns, until_ns)
+        most_ns = min(self._block_ns, MOST_POSTPONED_NS)
+        changed = self._orders or self._order is None
+        if changed or not self._patient or self._until_ns - self.now_ns >= most_ns:
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Move requests up to the last sync point.
+
+        The recorder calls this before anybody reads it. Until then, sync points are postponed: a
+        long block visits each query's data once for several of its requests.
+        """
+        until_ns = self._until_ns
         if until_ns <= self.now_ns:
             return
         self._orders.sort(key=itemgetter(0))  # stable: orders of one time stay as given
@@ -278,6 +314,7 @@ class BlocksPlane:
         self._tell()
 
     def finish(self) -> None:
+        self._catch_up()
         pool = self._pool
         which = np.flatnonzero(pool.rows[:, OUTCOME] == tb.IS_IN_FLIGHT)
         pool.rows[which, ENDED] = self.now_ns
@@ -314,8 +351,9 @@ class BlocksPlane:
                 self._grow()
         elapsed_ns, self.now_ns = cut_ns - self.now_ns, cut_ns
         if births:
-            aim = min(PER_SOURCE * len(sources.active), MOST_REQUESTS)
-            aim = max(BLOCK_REQUESTS, aim, len(sources.active))
+            many = len(sources.active) > MANY_SOURCES
+            most = MOST_REQUESTS if many else CACHED_REQUESTS
+            aim = min(max(BLOCK_REQUESTS, PER_SOURCE * len(sources.active)), most)
             self._block_ns = max(LEAST_BLOCK_NS, elapsed_ns * aim // births)
         else:
             self._block_ns = max(self._block_ns, 2 * elapsed_ns)

@@ -6,13 +6,19 @@ from heapq import heappop, heappush
 
 import numpy as np
 
+from scenarios.compiled import in_place
 from scenarios.numerics import Floats, Ints
 from scenarios.requests import RequestBlock
 from sim._jit.id_pool import grown
 from sim.dataplane.base.durations import NEVER
 from sim.dataplane.base.request_rows import ALLOWANCE, LENGTH, SIZE, variability_columns
 from sim.dataplane.blocks import tables as tb
-from sim.dataplane.blocks.tables import RecordTable, Sources
+from sim.dataplane.blocks.tables import RecordArray, RecordTable, Sources
+
+AT_ONCE = 1024
+"""Largest number of sources whose blocks of births are stored at once."""
+
+NOT_DRAWN = -1
 
 
 class SourceBook:
@@ -26,12 +32,12 @@ class SourceBook:
         self._row_of: dict[int, int] = {}  # by query
         self._first_segment: dict[int, int] = {}  # by row, like the next
         self._last_segment: dict[int, int] = {}
-        self._factor_columns: list[int] = []  # columns of rows that take factors
+        self._varying: list[int] = []  # columns of rows that take factors of service times
         self._births = np.empty((0, 0, 1), dtype=np.int64)
         self._columns: list[int] = []  # columns of rows in which factors other than 1 occur
         self._next_ns: Ints = np.empty(0, dtype=np.int64)
         self.active: Ints = np.empty(0, dtype=np.int64)
-        # Time of each source's last drawn birth; NEVER if it has no more.
+        # Time of each source's last drawn birth; NOT_DRAWN before the first, NEVER without more.
         self._drawn_ns: Ints = np.empty(0, dtype=np.int64)
         self._closing: list[tuple[int, int]] = []  # heap of (closing time, query)
 
@@ -51,7 +57,9 @@ class SourceBook:
         self._segments.rows[segment] = (-1, tb.NONE, tb.NONE, tb.NONE)
         state["segment"] = self._first_segment[row] = self._last_segment[row] = segment
         self.active = np.insert(self.active, self._place(query), row)
-        self._draw(row)
+        self._drawn_ns[row] = NOT_DRAWN
+        if not self.operators:  # its first block tells their number
+            self._draw(np.array([row]))
 
     def _place(self, query: int) -> int:
         queries = self._state.rows["query"]
@@ -94,48 +102,55 @@ class SourceBook:
         """Generate each source's births up to ``until_ns`` and, if there is one, its next birth."""
         used = self._state.count
         while len(due := np.flatnonzero(self._drawn_ns[:used] < until_ns)):
-            for row in due.tolist():
-                if self._drawn_ns[row] < self._state.rows["close_ns"][row]:
-                    self._draw(row)
-                else:
-                    self._drawn_ns[row] = NEVER
+            open_ = self._drawn_ns[due] < self._state.rows["close_ns"][due]
+            self._drawn_ns[due[~open_]] = NEVER
+            due = due[open_]
+            for first in range(0, len(due), AT_ONCE):
+                self._draw(due[first : first + AT_ONCE])
 
-    def _draw(self, row: int) -> None:
-        for block in self._blocks[row]:
-            if len(block.arrival_ns):
-                self._append(row, block)
-                self._drawn_ns[row] = block.arrival_ns[-1]
-                return
-        self._drawn_ns[row] = NEVER
+    def _draw(self, rows: Ints) -> None:
+        """Draw the next block of each of these sources that is not empty."""
+        sources, drawn = [], []
+        for row in rows.tolist():
+            for block in self._blocks[row]:
+                if len(block.arrival_ns):
+                    sources.append(row)
+                    drawn.append(block)
+                    break
+            else:
+                self._drawn_ns[row] = NEVER
+        if drawn:
+            self._append(np.array(sources), drawn)
 
-    def _append(self, row: int, block: RequestBlock) -> None:
-        """Append a block of births to those of a source."""
+    def _append(self, rows: Ints, blocks: list[RequestBlock]) -> None:
+        """Append a block of births to those of each of these sources."""
         if not self.operators:
-            self.operators = block.variability.shape[1]
-            varying = variability_columns(self.operators).tolist()
-            self._factor_columns = [SIZE, LENGTH, ALLOWANCE, *varying]
+            self.operators = blocks[0].variability.shape[1]
+            self._varying = variability_columns(self.operators).tolist()
+        columns = zip(*blocks, strict=True)
+        arrivals, sizes, lengths, allowances, variabilities = (list(each) for each in columns)
         factors = {
             column: values
-            for column, values in zip(
-                self._factor_columns,
-                (block.size, block.length, block.allowance, *block.variability.T),
-                strict=True,
-            )
-            if not _is_one(values)
+            for column, values in ((SIZE, sizes), (LENGTH, lengths), (ALLOWANCE, allowances))
+            if not _are_one(values)
         }
+        if not _are_one(variabilities):
+            for at, column in enumerate(self._varying):
+                values = [each[:, at] for each in variabilities]
+                if not _are_one(values):
+                    factors[column] = values
         self._columns += [column for column in factors if column not in self._columns]
-        state, more = self._state.rows[row], len(block.arrival_ns)
-        done, count = state["position"].item(), state["count"].item()
-        left = count - done
-        self._make_room(left + more)
-        births = self._births[row]
-        births[:left] = births[done:count]
-        births[left : left + more, 0] = block.arrival_ns
-        for at, column in enumerate(self._columns, 1):
-            births.view(np.float64)[left : left + more, at] = factors.get(column, 1.0)
-        state["number"] += done
-        state["position"], state["count"] = 0, left + more
-        self._next_ns[row] = births[0, 0]
+        more = np.array([len(each) for each in arrivals])
+        state = self._state.rows
+        self._make_room(int((state["count"][rows] - state["position"][rows] + more).max()))
+        births = np.empty((1 + len(self._columns), more.sum()), np.int64)
+        np.concatenate(arrivals, out=births[0])
+        for values, column in zip(births.view(np.float64)[1:], self._columns, strict=True):
+            if column in factors:
+                np.concatenate(factors[column], out=values)
+            else:
+                values[:] = 1.0
+        _store(state, self._births, self._next_ns, self._drawn_ns, rows, more, births)
 
     def _make_room(self, births: int) -> None:
         sources, room, columns = self._births.shape
@@ -175,8 +190,39 @@ class SourceBook:
         )
 
 
+@in_place
+def _store(
+    state: RecordArray,
+    births: Ints,
+    next_ns: Ints,
+    drawn_ns: Ints,
+    rows: Ints,
+    more: Ints,
+    drawn: Ints,
+) -> None:
+    """Append to the ``births`` of each source in ``rows`` the next ``more`` of ``drawn``."""
+    first = 0
+    for i in range(len(rows)):
+        row = rows[i]
+        done, left = state[row].position, state[row].count - state[row].position
+        for column in range(births.shape[2]):
+            for at in range(left):
+                births[row, at, column] = births[row, done + at, column]
+            for at in range(more[i]):
+                births[row, left + at, column] = drawn[column, first + at]
+        first += more[i]
+        state[row].number += done
+        state[row].position, state[row].count = 0, left + more[i]
+        next_ns[row], drawn_ns[row] = births[row, 0, 0], drawn[0, first - 1]
+
+
+def _are_one(factors: list[Floats]) -> bool:
+    """Return whether all factors of all arrays are 1; most arrays are the same broadcast array."""
+    return all(map(_is_one, {id(each): each for each in factors}.values()))
+
+
 def _is_one(factors: Floats) -> bool:
-    """Return whether all factors are 1; only the first factor of a broadcast array is read."""
-    if factors.strides == (0,) and len(factors):
-        return factors.item(0) == 1.0
+    """Return whether all factors are 1; each factor of a broadcast array is read only once."""
+    if not factors.strides[0] and len(factors):
+        factors = factors[0]
     return bool((factors == 1.0).all())
