@@ -201,6 +201,7 @@ class PlaneTables(NamedTuple):
     terms: RecordArray  # latency bound and priority of requests, by deployment
     free: Ints  # rows that are free, as a stack
     out: Ints  # rows that leave a stop before the sync point, in that order
+    messages: Ints  # scratch space for messages on a link, by row, of shape (rows, 2)
     born: Ints  # rows of requests created since the last report
     ended: Ints  # rows that ended since the last report
     counts: Ints  # sizes of the above; SETTLED of ``ended`` are certainly ends of requests
@@ -308,6 +309,7 @@ class RowPool:
         self.free = grown(self.free, room)
         self._put_back(np.arange(old, room))
         self.out: Ints = np.empty(room, dtype=np.int64)
+        self.messages: Ints = np.empty((room, 2), dtype=np.int64)
         self.row_ids: Ints = np.empty(2 * room, dtype=np.int64)
         self.keys: Ints = np.empty(2 * room + (1 << MOST_BITS), dtype=np.int64)
 
