@@ -49,7 +49,7 @@ MANY_SOURCES, CACHED_REQUESTS = 4096, 16_384
 """Up to this number of sources, a block aims at no more births than these, so that their rows stay
 in the cache. With more sources, a visit to a source and its stops takes longer than one to a row.
 """
-MOST_REQUESTS = 1 << 18
+MOST_REQUESTS = 5 << 15
 """Largest target number of births in a block, for the sake of memory."""
 FIRST_BLOCK_NS = 10_000_000
 LEAST_BLOCK_NS = 1_000_000
@@ -77,7 +77,8 @@ class BlocksPlane:
         self._servers = tb.ValuePool(np.int64)
         self._factors = tb.ValuePool(np.float64)
         self._sources = SourceBook()
-        self._stop_of: dict[tuple[str, int], int] = {}
+        self._stations: dict[int, int] = {}  # stops by id
+        self._links: dict[int, int] = {}
         self._routes: dict[int, LaidRoute] = {}
         self._most_branches = 1
         self._orders: list[tuple[int, Callable[[], None]]] = []
@@ -97,7 +98,7 @@ class BlocksPlane:
                 f"station {spec.id}: its servers share a processor with other stations, which only "
                 "data_plane=events simulates"
             )
-        stop = self._add_stop(("station", spec.id), spec.speed)
+        stop = self._stations[spec.id] = self._add_stop(spec.speed)
         row = self._stops.rows[stop]
         row["kind"] = tb.STATION
         row["discipline"] = DISCIPLINES.index(spec.discipline)
@@ -135,13 +136,13 @@ class BlocksPlane:
         return model
 
     def add_link(self, spec: LinkSpec) -> None:
-        stop = self._add_stop(("link", spec.id), spec.capacity)
+        stop = self._links[spec.id] = self._add_stop(spec.capacity)
         row = self._stops.rows[stop]
         row["kind"] = tb.LINK if spec.discipline == FIFO else tb.SHARED_LINK
         row["propagation_ns"], row["servers"] = spec.propagation_ns, 0
 
-    def _add_stop(self, name: tuple[str, int], profile: RateProfile) -> int:
-        stop = self._stop_of[name] = self._stops.take()
+    def _add_stop(self, profile: RateProfile) -> int:
+        stop = self._stops.take()
         row = self._stops.rows[stop]
         self._stops.rows[stop] = _BLANK
         row["rate"] = profile.rates[0]
@@ -154,7 +155,7 @@ class BlocksPlane:
 
     def remove_station(self, station: int) -> None:
         self._catch_up()
-        stop = self._stop_of.pop(("station", station))
+        stop = self._stations.pop(station)
         row = self._stops.rows[stop]
         self._servers.give_back(row["servers_at"])
         self._factors.give_back(row["factors_at"])
@@ -168,7 +169,7 @@ class BlocksPlane:
 
     def remove_link(self, link: int) -> None:
         self._catch_up()
-        stop = self._stop_of.pop(("link", link))
+        stop = self._links.pop(link)
         if self._stops.rows["kind"][stop] == tb.SHARED_LINK:
             free_ghosts(self._current(), stop)
         self._remove(stop)
@@ -192,7 +193,8 @@ class BlocksPlane:
             self._sources.direct(at_ns, query, tb.NONE, tb.NONE)
             return
         tables = RouteTables(
-            self._stop_of,
+            self._stations,
+            self._links,
             self._visits,
             self._spans,
             self._tokens,
@@ -238,7 +240,7 @@ class BlocksPlane:
 
     def _change(self, at_ns: int, station: int, change: Callable[[int], None]) -> None:
         def action() -> None:
-            stop = self._stop_of.get(("station", station))
+            stop = self._stations.get(station)
             if stop is not None:  # otherwise it was removed earlier, without requests
                 change(stop)
 
@@ -268,7 +270,7 @@ class BlocksPlane:
 
     def busy_ns(self, station: int) -> int:
         self._catch_up()
-        row = self._stops.rows[self._stop_of["station", station]]
+        row = self._stops.rows[self._stations[station]]
         if row["kind"] == tb.GENERATION:
             first = self._models.rows["engines_at"][row["model"]]
             engines = self._engines.array[first : first + row["servers"]]

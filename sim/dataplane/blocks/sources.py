@@ -9,14 +9,15 @@ import numpy as np
 from scenarios.compiled import in_place
 from scenarios.numerics import Floats, Ints
 from scenarios.requests import RequestBlock
+from sim._jit.hints import index
 from sim._jit.id_pool import grown
 from sim.dataplane.base.durations import NEVER
 from sim.dataplane.base.request_rows import ALLOWANCE, LENGTH, SIZE, variability_columns
 from sim.dataplane.blocks import tables as tb
 from sim.dataplane.blocks.tables import RecordArray, RecordTable, Sources
 
-AT_ONCE = 1024
-"""Largest number of sources whose blocks of births are stored at once."""
+AT_ONCE = 8192
+"""Number of births from which they are stored, while caches still hold them."""
 
 NOT_DRAWN = -1
 
@@ -30,8 +31,8 @@ class SourceBook:
         self._segments = RecordTable(tb.SEGMENT)
         self._blocks: dict[int, Iterator[RequestBlock]] = {}  # by row
         self._row_of: dict[int, int] = {}  # by query
-        self._first_segment: dict[int, int] = {}  # by row, like the next
-        self._last_segment: dict[int, int] = {}
+        self._first_segment: Ints = np.empty(0, dtype=np.int64)  # by row, like the next
+        self._last_segment: Ints = np.empty(0, dtype=np.int64)
         self._varying: list[int] = []  # columns of rows that take factors of service times
         self._births = np.empty((0, 0, 1), dtype=np.int64)
         self._columns: list[int] = []  # columns of rows in which factors other than 1 occur
@@ -48,8 +49,9 @@ class SourceBook:
         self._blocks[row] = blocks
         state = self._state.rows[row]
         self._state.rows[row] = 0
-        self._next_ns, self._drawn_ns = (
-            grown(each, row + 1) for each in (self._next_ns, self._drawn_ns)
+        self._next_ns, self._drawn_ns, self._first_segment, self._last_segment = (
+            grown(each, row + 1)
+            for each in (self._next_ns, self._drawn_ns, self._first_segment, self._last_segment)
         )
         self._next_ns[row] = NEVER
         state["query"], state["close_ns"] = query, NEVER
@@ -86,7 +88,7 @@ class SourceBook:
         row = self._row_of.get(query)
         if row is None:
             return False
-        segments, segment = self._segments.rows, self._first_segment[row]
+        segments, segment = self._segments.rows, int(self._first_segment[row])
         following = int(segments["next"][segment])
         while following != tb.NONE and segments["at_ns"][following] <= now_ns:
             self._segments.give_back(segment)
@@ -104,21 +106,25 @@ class SourceBook:
         while len(due := np.flatnonzero(self._drawn_ns[:used] < until_ns)):
             open_ = self._drawn_ns[due] < self._state.rows["close_ns"][due]
             self._drawn_ns[due[~open_]] = NEVER
-            due = due[open_]
-            for first in range(0, len(due), AT_ONCE):
-                self._draw(due[first : first + AT_ONCE])
+            self._draw(due[open_])
 
     def _draw(self, rows: Ints) -> None:
         """Draw the next block of each of these sources that is not empty."""
-        sources, drawn = [], []
+        sources: list[int] = []
+        drawn: list[RequestBlock] = []
+        births = 0
         for row in rows.tolist():
             for block in self._blocks[row]:
                 if len(block.arrival_ns):
                     sources.append(row)
                     drawn.append(block)
+                    births += len(block.arrival_ns)
                     break
             else:
                 self._drawn_ns[row] = NEVER
+            if births >= AT_ONCE:
+                self._append(np.array(sources), drawn)
+                sources, drawn, births = [], [], 0
         if drawn:
             self._append(np.array(sources), drawn)
 
@@ -158,8 +164,9 @@ class SourceBook:
         if rows <= sources and births <= room and len(self._columns) < columns:
             return
         wider = room if births <= room else births + births // 8
-        larger = np.full((rows, wider, 1 + len(self._columns)), tb.ONE_BITS)
+        larger = np.empty((rows, wider, 1 + len(self._columns)), np.int64)
         larger[:sources, :room, :columns] = self._births
+        larger[:sources, :room, columns:] = tb.ONE_BITS
         self._births = larger
 
     def retire(self, now_ns: int) -> None:
@@ -170,12 +177,12 @@ class SourceBook:
             if row is None:
                 continue  # the source was closed twice
             self.active = np.delete(self.active, self._place(query))
-            segment = self._first_segment[row]
+            segment = int(self._first_segment[row])
             while segment != tb.NONE:
                 self._segments.give_back(segment)
                 segment = int(self._segments.rows["next"][segment])
             self._drawn_ns[row] = NEVER
-            del self._blocks[row], self._first_segment[row], self._last_segment[row]
+            del self._blocks[row]
             self._state.give_back(row)
 
     def arrays(self) -> Sources:
@@ -203,13 +210,13 @@ def _store(
     """Append to the ``births`` of each source in ``rows`` the next ``more`` of ``drawn``."""
     first = 0
     for i in range(len(rows)):
-        row = rows[i]
-        done, left = state[row].position, state[row].count - state[row].position
+        row = index(rows[i])
+        done, left = index(state[row].position), index(state[row].count - state[row].position)
         for column in range(births.shape[2]):
             for at in range(left):
-                births[row, at, column] = births[row, done + at, column]
+                births[row, at, column] = births[row, index(done + at), column]
             for at in range(more[i]):
-                births[row, left + at, column] = drawn[column, first + at]
+                births[row, index(left + at), column] = drawn[column, index(first + at)]
         first += more[i]
         state[row].number += done
         state[row].position, state[row].count = 0, left + more[i]
