@@ -9,7 +9,8 @@ simulated minutes, after one minute in which memory grows.
 The part called `stretch` is a longer run: 100,000 queries send one frame per second for an hour,
 360 million frames in all. Its processor time has four parts: moving frames, drawing the frames to
 be created, counting created and ended frames, and judging windows. `starting_s` is the time to
-create the plane and the queries. Times are processor seconds of a single thread. `peak_mib` is the
+create the plane and the queries. As in the world, windows are judged when they are due, and the data
+plane postpones its work until then or until a block has enough requests. Times are processor seconds of a single thread. `peak_mib` is the
 peak memory of the process from its start to the end of that size.
 """
 

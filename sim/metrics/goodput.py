@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, isnan
 from operator import mul
+from weakref import WeakMethod
 
 import numpy as np
 
@@ -164,7 +165,7 @@ class SloMonitor:
         self._arrived = 0
         self._trial_of = IdPool()
         self._deployed: dict[int, Query] = {}
-        self._report: Callable[[], None] = lambda: None
+        self._reporter: Callable[[], Callable[[], None] | None] = lambda: None
         self.goodput_ns = 0
         self.active_ns = 0
 
@@ -287,14 +288,20 @@ class SloMonitor:
 
     def _reported(self) -> wc.Counts:
         """Return the counts of all requests up to the last sync point."""
-        self._report()
+        self._ask()
         return self._counts
+
+    def _ask(self) -> None:
+        """Let the data plane report all requests up to the last sync point."""
+        report = self._reporter()
+        if report is not None:
+            report()
 
     # Called by the data plane
 
     def on_read(self, report: Callable[[], None]) -> None:
         """Let a data plane postpone its reports; see ``PatientRecorder``."""
-        self._report = report
+        self._reporter = WeakMethod(report)  # The plane holds the monitor; a cycle is freed late.
 
     def record(self, rows: Ints, born: Ints, ended: Ints) -> None:
         """Count requests for the deployments active at their births; see ``Recorder``."""
@@ -314,7 +321,7 @@ class SloMonitor:
             self._due_ns[: len(self._queries)] <= (NEVER - 1 if horizon else now_ns)
         )
         if len(rows):
-            self._report()
+            self._ask()
         if not horizon and len(rows):
             # A later request with a larger allowance may have postponed the window.
             wc.note_due(self._counts, rows, self._due_ns, self.window_ns)

@@ -225,7 +225,7 @@ class PatientRecorder(Recorder, Protocol):
     """A recorder whose reports can be late, because it asks for them before anybody reads it."""
 
     def on_read(self, report: Callable[[], None]) -> None:
-        """Store a function that brings the reports up to date; it can be called at any time."""
+        """Store a bound method that brings the reports up to date; call it at any time."""
 
 
 class DataPlane(Protocol):

@@ -49,7 +49,7 @@ MANY_SOURCES, CACHED_REQUESTS = 4096, 16_384
 """Up to this number of sources, a block aims at no more births than these, so that their rows stay
 in the cache. With more sources, a visit to a source and its stops takes longer than one to a row.
 """
-MOST_REQUESTS = 5 << 15
+MOST_REQUESTS = 1 << 17
 """Largest target number of births in a block, for the sake of memory."""
 FIRST_BLOCK_NS = 10_000_000
 LEAST_BLOCK_NS = 1_000_000

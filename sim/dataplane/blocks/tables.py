@@ -313,7 +313,8 @@ class RowPool:
         room = max(LEAST, 2 * old)
         self.rows = grown(self.rows, room)  # New rows are not in flight: their outcome is 0.
         self.times, self.chain = grown(self.times, room), grown(self.chain, room)
-        self.jobs = grown(self.jobs, room)
+        used = self.jobs.view(np.int64).any()  # A copy of unused jobs would take memory.
+        self.jobs = grown(self.jobs, room) if used else aligned((room,), JOB)
         if len(self.branches):
             self.allow_branches()
         self.born, self.ended = grown(self.born, room), grown(self.ended, room)
