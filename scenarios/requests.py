@@ -101,13 +101,14 @@ class _RequestBlocks(Iterator[RequestBlock]):
         if self.gaps is ones:  # by arithmetic, which is fast for many queries
             gap_ns = max(1, round(self.mean_gap_ns))
             first_ns = self.last_ns + gap_ns
-            arrival_ns = np.arange(first_ns, first_ns + count * gap_ns, gap_ns)
+            self.last_ns += count * gap_ns
+            arrival_ns = np.arange(first_ns, self.last_ns + 1, gap_ns)
         else:
             gaps_ns = self.gaps(count) * self.mean_gap_ns
             np.maximum(np.rint(gaps_ns, out=gaps_ns), 1, out=gaps_ns)
             arrival_ns = gaps_ns.astype(np.int64).cumsum()
             arrival_ns += self.last_ns
-        self.last_ns = int(arrival_ns[-1])
+            first_ns, self.last_ns = int(arrival_ns[0]), int(arrival_ns[-1])
         length = self.lengths(count)
         block = RequestBlock(
             arrival_ns,
@@ -118,7 +119,7 @@ class _RequestBlocks(Iterator[RequestBlock]):
             if self.factors is None
             else _columns(each(count) for each in self.factors),
         )
-        if arrival_ns[0] >= self.born_ns:
+        if first_ns >= self.born_ns:
             return block
         begun = int(arrival_ns.searchsorted(self.born_ns))
         return RequestBlock(arrival_ns[begun:], *(each[begun:] for each in block[1:]))

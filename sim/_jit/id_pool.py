@@ -1,5 +1,8 @@
 """Assignment of array rows to numbered objects that are created and removed, such as queries."""
 
+import mmap
+import sys
+from contextlib import suppress
 from math import prod
 from typing import TypeVar
 
@@ -11,6 +14,8 @@ from sim._jit.hints import LINE, index
 
 LEAST = 64
 LINE_BYTES = 8 * LINE
+LARGE_BYTES = 1 << 22
+"""Size from which NumPy, too, asks for large pages."""
 Item = TypeVar("Item", bound=np.generic)
 
 
@@ -70,8 +75,17 @@ def row_of(table: NDArray[np.int64], number: int) -> int:
 
 
 def aligned(shape: tuple[int, ...], dtype: np.dtype[Item]) -> NDArray[Item]:
-    """Return an array of zeros that is aligned to a cache line."""
+    """Return an array of zeros that is aligned to a cache line.
+
+    A large array has a map of its own, in large pages if the system has them, so that its memory is
+    free for others as soon as the array is.
+    """
     size = prod(shape) * dtype.itemsize
+    if size >= LARGE_BYTES and sys.platform == "linux":
+        pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        with suppress(OSError):  # not all kernels have large pages
+            pages.madvise(mmap.MADV_HUGEPAGE)
+        return np.frombuffer(pages, dtype).reshape(shape)
     memory = np.zeros(size + LINE_BYTES, dtype=np.uint8)
     skip = -memory.ctypes.data % LINE_BYTES
     return memory[skip : skip + size].view(dtype).reshape(shape)

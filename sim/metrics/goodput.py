@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, isnan
 from operator import mul
+from weakref import WeakMethod
 
 import numpy as np
 
@@ -164,18 +165,19 @@ class SloMonitor:
         self._arrived = 0
         self._trial_of = IdPool()
         self._deployed: dict[int, Query] = {}
+        self._reporter: Callable[[], Callable[[], None] | None] = lambda: None
         self.goodput_ns = 0
         self.active_ns = 0
 
     @property
     def born_total(self) -> int:
         """Number of requests created so far."""
-        return int(self._counts.heads[wc.BORN_TOTAL])
+        return int(self._reported().heads[wc.BORN_TOTAL])
 
     @property
     def outcomes(self) -> dict[str, int]:
         """Numbers of requests by outcome."""
-        return _by_outcome(self._counts.heads[wc.ENDS_TOTAL :])
+        return _by_outcome(self._reported().heads[wc.ENDS_TOTAL :])
 
     # Called by the control plane
 
@@ -284,7 +286,22 @@ class SloMonitor:
         assert query is not None
         return query
 
+    def _reported(self) -> wc.Counts:
+        """Return the counts of all requests up to the last sync point."""
+        self._ask()
+        return self._counts
+
+    def _ask(self) -> None:
+        """Let the data plane report all requests up to the last sync point."""
+        report = self._reporter()
+        if report is not None:
+            report()
+
     # Called by the data plane
+
+    def on_read(self, report: Callable[[], None]) -> None:
+        """Let a data plane postpone its reports; see ``PatientRecorder``."""
+        self._reporter = WeakMethod(report)  # The plane holds the monitor; a cycle is freed late.
 
     def record(self, rows: Ints, born: Ints, ended: Ints) -> None:
         """Count requests for the deployments active at their births; see ``Recorder``."""
@@ -303,6 +320,8 @@ class SloMonitor:
         rows = np.flatnonzero(
             self._due_ns[: len(self._queries)] <= (NEVER - 1 if horizon else now_ns)
         )
+        if len(rows):
+            self._ask()
         if not horizon and len(rows):
             # A later request with a larger allowance may have postponed the window.
             wc.note_due(self._counts, rows, self._due_ns, self.window_ns)
@@ -388,7 +407,7 @@ class SloMonitor:
         row = self._trial_of.find(deployment)
         if row < 0:
             return None
-        counted = self._counts.trials[row].tolist()
+        counted = self._reported().trials[row].tolist()
         served = counted[wc.TRIAL_SERVED]
         return DeploymentTrial(
             self._deployed[deployment],
@@ -402,12 +421,12 @@ class SloMonitor:
     def served(self, deployment: int) -> int:
         """Return the number of a deployment's requests that have been completed so far."""
         row = self._trial_of.find(deployment)
-        return 0 if row < 0 else int(self._counts.served[row].sum())
+        return 0 if row < 0 else int(self._reported().served[row].sum())
 
     def served_accuracy(self, deployments: Iterable[int]) -> float:
         """Return the mean expected accuracy over all completed requests of deployments, or nan."""
         rows = [row for each in deployments if (row := self._trial_of.find(each)) >= 0]
-        counts = self._counts
+        counts = self._reported()
         steps, served = (each[rows].ravel().tolist() for each in (counts.steps, counts.served))
         total = sum(served)
         summed = sum(map(mul, steps, served))  # exact, as Python's integers have no limit

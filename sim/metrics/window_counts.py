@@ -87,8 +87,9 @@ MANY = 4096
 # Places in heads
 FREE_CELL = 0
 FREE_CHUNKS = 1
-BORN_TOTAL = 2
-ENDS_TOTAL = 3  # requests by outcome
+USED_CELLS = 2  # number of cells that have been used; later cells are free but on no list
+BORN_TOTAL = 3
+ENDS_TOTAL = 4  # requests by outcome
 
 
 @in_place
@@ -110,7 +111,7 @@ class Counts(NamedTuple):
     cells: Ints  # shape (c, columns), as many as make whole lines of a cache
     chunks: Ints  # shape (k, CHUNK_WIDTH)
     spare: Ints  # chunks that are free, as a stack, of shape (k,)
-    heads: Ints  # first free cell, number of free chunks; requests born, requests by outcome
+    heads: Ints  # first free cell, free chunks, used cells; requests born, requests by outcome
 
 
 def no_counts(operators: int) -> Counts:
@@ -118,6 +119,8 @@ def no_counts(operators: int) -> Counts:
     columns = SUMS + col.PARTS * operators
     cells = np.zeros((1, columns + -columns % LINE), np.int64)
     cells.view(np.float64)[0, LONGEST] = 1.0
+    heads = np.zeros(ENDS_TOTAL + len(OUTCOMES), np.int64)
+    heads[USED_CELLS] = 1
     return Counts(
         account_of=np.zeros(1, np.int64),
         accounts=np.zeros((0, ACCOUNT_WIDTH), np.int64),
@@ -129,19 +132,15 @@ def no_counts(operators: int) -> Counts:
         cells=cells,
         chunks=np.zeros((1, CHUNK_WIDTH), np.int64),
         spare=np.zeros(1, np.int64),
-        heads=np.zeros(ENDS_TOTAL + len(OUTCOMES), np.int64),
+        heads=heads,
     )
 
 
 def with_room(counts: Counts) -> Counts:
     """Return counts that have free cells and free chunks."""
     cells, chunks, spare, heads = counts.cells, counts.chunks, counts.spare, counts.heads
-    if not heads[FREE_CELL]:
-        size = len(cells)
-        cells = grown(cells, max(64, 2 * size))
-        cells[size:, OLDER] = np.arange(size + 1, len(cells) + 1)
-        cells[-1, OLDER] = 0
-        heads[FREE_CELL] = size
+    if not heads[FREE_CELL] and heads[USED_CELLS] == len(cells):
+        cells = grown(cells, max(64, 2 * len(cells)))
     if not heads[FREE_CHUNKS]:
         size = len(chunks)
         chunks = grown(chunks, max(64, 2 * size))
@@ -169,9 +168,13 @@ def open_windows(
     start_ns = cells[newest, START_NS] + window_ns if newest else accounts[account, NEXT_NS]
     while start_ns <= at_ns:
         cell = heads[FREE_CELL]
-        if cell == 0:
+        if cell:
+            heads[FREE_CELL] = cells[cell, OLDER]
+        elif heads[USED_CELLS] < len(cells):
+            cell = heads[USED_CELLS]
+            heads[USED_CELLS] += 1
+        else:
             return False
-        heads[FREE_CELL] = cells[cell, OLDER]
         cells[cell] = 0
         cells.view(np.float64)[cell, LONGEST] = 1.0
         cells[cell, START_NS] = start_ns

@@ -7,11 +7,11 @@ arrivals, then dispatch.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -218,6 +218,14 @@ class Recorder(Protocol):
             born: indices of the rows of requests that were created.
             ended: indices of the rows of requests that ended.
         """
+
+
+@runtime_checkable
+class PatientRecorder(Recorder, Protocol):
+    """A recorder whose reports can be late, because it asks for them before anybody reads it."""
+
+    def on_read(self, report: Callable[[], None]) -> None:
+        """Store a bound method that brings the reports up to date; call it at any time."""
 
 
 class DataPlane(Protocol):

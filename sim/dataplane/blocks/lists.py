@@ -180,17 +180,35 @@ def sort_rows(rows: Ints, keys: Ints, row_ids: Ints, n: int) -> None:
     for i in range(1, n):
         descents += keys[i] < keys[i - 1]
     if descents * MOVES > n or _insert(rows, keys, row_ids, n, MOVES * n) > MOVES * n:
-        # One digit of about log2(n) bits from the top: about one key to a value if times are even.
+        # About log2(n) bits from the top: about one key to a value if times are even.
         least, most = value_range(keys, n)
         bits, shift = 1, 0
-        while n >> bits > 0 and bits < MOST_BITS:
+        while n >> bits > 0:
             bits += 1
         while (most - least) >> shift >> bits > 0:
             shift += 1
-        radix_sort(keys, row_ids, n, least, most, shift, bits)
+        radix_sort(keys, row_ids, n, least, most, shift, _digit(bits))
         if _insert(rows, keys, row_ids, n, MOVES * n) > MOVES * n:
             radix_sort(keys, row_ids, n, least, most, 0, DIGIT_BITS)
             _insert(rows, keys, row_ids, n, NEVER)
+
+
+@in_place
+def sort_by_key(keys: Ints, row_ids: Ints, n: int) -> None:
+    """Sort ``row_ids[:n]`` by the integers ``keys[:n]``; rows of equal keys keep their order."""
+    if n > 0:
+        least, most = value_range(keys, n)
+        bits = 1
+        while (most - least) >> bits > 0:
+            bits += 1
+        radix_sort(keys, row_ids, n, least, most, 0, _digit(bits))
+
+
+@inlined
+def _digit(bits: int) -> int:
+    """Return the number of bits of each digit, if keys with ``bits`` bits have few digits."""
+    digits = (bits + MOST_BITS - 1) // MOST_BITS
+    return (bits + digits - 1) // digits
 
 
 @in_place

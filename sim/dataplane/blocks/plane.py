@@ -15,7 +15,14 @@ from scenarios.cluster import DISCIPLINES, FIFO
 from scenarios.requests import RequestBlock
 from sim._jit.id_pool import grown
 from sim.dataplane.base.durations import NEVER, NOMINAL
-from sim.dataplane.base.interface import Iterations, LinkSpec, Recorder, Route, StationSpec
+from sim.dataplane.base.interface import (
+    Iterations,
+    LinkSpec,
+    PatientRecorder,
+    Recorder,
+    Route,
+    StationSpec,
+)
 from sim.dataplane.base.rate_profile import RateProfile
 from sim.dataplane.base.request_rows import ENDED, OUTCOME, width
 from sim.dataplane.blocks import tables as tb
@@ -38,11 +45,16 @@ BLOCK_REQUESTS = 4096
 PER_SOURCE = 10
 """Target number of births of each source if there are many sources: a visit to a source and to its
 own stops costs as much as one or two births."""
-MOST_REQUESTS = 16_384
-"""Number of births from which a block aims at one birth of each source, because cache misses on
-rows then cost more than visits to sources."""
+MANY_SOURCES, CACHED_REQUESTS = 4096, 16_384
+"""Up to this number of sources, a block aims at no more births than these, so that their rows stay
+in the cache. With more sources, a visit to a source and its stops takes longer than one to a row.
+"""
+MOST_REQUESTS = 1 << 17
+"""Largest target number of births in a block, for the sake of memory."""
 FIRST_BLOCK_NS = 10_000_000
 LEAST_BLOCK_NS = 1_000_000
+MOST_POSTPONED_NS = 10_000_000_000
+"""Greatest time between a sync point and the time up to which requests have been moved."""
 
 
 class BlocksPlane:
@@ -50,7 +62,11 @@ class BlocksPlane:
 
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
-        self.now_ns = 0
+        self._patient = isinstance(recorder, PatientRecorder)
+        if isinstance(recorder, PatientRecorder):
+            recorder.on_read(self._catch_up)
+        self.now_ns = 0  # the time up to which requests have been moved
+        self._until_ns = 0  # the last sync point
         self._stops = tb.RecordTable(tb.STOP)
         self._visits = tb.ValuePool(tb.VISIT)
         self._spans = tb.RecordTable(tb.SPAN)
@@ -61,7 +77,8 @@ class BlocksPlane:
         self._servers = tb.ValuePool(np.int64)
         self._factors = tb.ValuePool(np.float64)
         self._sources = SourceBook()
-        self._stop_of: dict[tuple[str, int], int] = {}
+        self._stations: dict[int, int] = {}  # stops by id
+        self._links: dict[int, int] = {}
         self._routes: dict[int, LaidRoute] = {}
         self._most_branches = 1
         self._orders: list[tuple[int, Callable[[], None]]] = []
@@ -81,7 +98,7 @@ class BlocksPlane:
                 f"station {spec.id}: its servers share a processor with other stations, which only "
                 "data_plane=events simulates"
             )
-        stop = self._add_stop(("station", spec.id), spec.speed)
+        stop = self._stations[spec.id] = self._add_stop(spec.speed)
         row = self._stops.rows[stop]
         row["kind"] = tb.STATION
         row["discipline"] = DISCIPLINES.index(spec.discipline)
@@ -119,13 +136,13 @@ class BlocksPlane:
         return model
 
     def add_link(self, spec: LinkSpec) -> None:
-        stop = self._add_stop(("link", spec.id), spec.capacity)
+        stop = self._links[spec.id] = self._add_stop(spec.capacity)
         row = self._stops.rows[stop]
         row["kind"] = tb.LINK if spec.discipline == FIFO else tb.SHARED_LINK
         row["propagation_ns"], row["servers"] = spec.propagation_ns, 0
 
-    def _add_stop(self, name: tuple[str, int], profile: RateProfile) -> int:
-        stop = self._stop_of[name] = self._stops.take()
+    def _add_stop(self, profile: RateProfile) -> int:
+        stop = self._stops.take()
         row = self._stops.rows[stop]
         self._stops.rows[stop] = _BLANK
         row["rate"] = profile.rates[0]
@@ -137,7 +154,8 @@ class BlocksPlane:
         return stop
 
     def remove_station(self, station: int) -> None:
-        stop = self._stop_of.pop(("station", station))
+        self._catch_up()
+        stop = self._stations.pop(station)
         row = self._stops.rows[stop]
         self._servers.give_back(row["servers_at"])
         self._factors.give_back(row["factors_at"])
@@ -150,7 +168,8 @@ class BlocksPlane:
         self._remove(stop)
 
     def remove_link(self, link: int) -> None:
-        stop = self._stop_of.pop(("link", link))
+        self._catch_up()
+        stop = self._links.pop(link)
         if self._stops.rows["kind"][stop] == tb.SHARED_LINK:
             free_ghosts(self._current(), stop)
         self._remove(stop)
@@ -174,7 +193,8 @@ class BlocksPlane:
             self._sources.direct(at_ns, query, tb.NONE, tb.NONE)
             return
         tables = RouteTables(
-            self._stop_of,
+            self._stations,
+            self._links,
             self._visits,
             self._spans,
             self._tokens,
@@ -220,7 +240,7 @@ class BlocksPlane:
 
     def _change(self, at_ns: int, station: int, change: Callable[[int], None]) -> None:
         def action() -> None:
-            stop = self._stop_of.get(("station", station))
+            stop = self._stations.get(station)
             if stop is not None:  # otherwise it was removed earlier, without requests
                 change(stop)
 
@@ -228,7 +248,7 @@ class BlocksPlane:
 
     def abort(self, at_ns: int, deployment: int) -> None:
         def action() -> None:
-            flights = self.in_flight(deployment)
+            flights = self._in_flight(deployment)
             if not flights:
                 return
             route = self._routes[deployment]
@@ -249,7 +269,8 @@ class BlocksPlane:
     # Queries of the control plane
 
     def busy_ns(self, station: int) -> int:
-        row = self._stops.rows[self._stop_of["station", station]]
+        self._catch_up()
+        row = self._stops.rows[self._stations[station]]
         if row["kind"] == tb.GENERATION:
             first = self._models.rows["engines_at"][row["model"]]
             engines = self._engines.array[first : first + row["servers"]]
@@ -262,11 +283,28 @@ class BlocksPlane:
         return int(row["busy_ns"] - np.maximum(0, free_at - self.now_ns).sum())
 
     def in_flight(self, deployment: int) -> int:
+        self._catch_up()
+        return self._in_flight(deployment)
+
+    def _in_flight(self, deployment: int) -> int:
         return int(self._flights[deployment]) if deployment < len(self._flights) else 0
 
     # Moving
 
     def advance(self, until_ns: int) -> None:
+        self._until_ns = max(self._until_ns, until_ns)
+        most_ns = min(self._block_ns, MOST_POSTPONED_NS)
+        changed = self._orders or self._order is None
+        if changed or not self._patient or self._until_ns - self.now_ns >= most_ns:
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Move requests up to the last sync point.
+
+        The recorder calls this before anybody reads it. Until then, sync points are postponed: a
+        long block visits each query's data once for several of its requests.
+        """
+        until_ns = self._until_ns
         if until_ns <= self.now_ns:
             return
         self._orders.sort(key=itemgetter(0))  # stable: orders of one time stay as given
@@ -278,6 +316,7 @@ class BlocksPlane:
         self._tell()
 
     def finish(self) -> None:
+        self._catch_up()
         pool = self._pool
         which = np.flatnonzero(pool.rows[:, OUTCOME] == tb.IS_IN_FLIGHT)
         pool.rows[which, ENDED] = self.now_ns
@@ -314,8 +353,9 @@ class BlocksPlane:
                 self._grow()
         elapsed_ns, self.now_ns = cut_ns - self.now_ns, cut_ns
         if births:
-            aim = min(PER_SOURCE * len(sources.active), MOST_REQUESTS)
-            aim = max(BLOCK_REQUESTS, aim, len(sources.active))
+            many = len(sources.active) > MANY_SOURCES
+            most = MOST_REQUESTS if many else CACHED_REQUESTS
+            aim = min(max(BLOCK_REQUESTS, PER_SOURCE * len(sources.active)), most)
             self._block_ns = max(LEAST_BLOCK_NS, elapsed_ns * aim // births)
         else:
             self._block_ns = max(self._block_ns, 2 * elapsed_ns)

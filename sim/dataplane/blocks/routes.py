@@ -10,6 +10,8 @@ from sim.dataplane.base.interface import Route, Visit
 from sim.dataplane.base.request_rows import ANSWER, TRANSFER, line_of
 from sim.dataplane.blocks.tables import FORK, JOIN, NONE, VISIT, RecordTable, ValuePool
 
+NO_GATES: Mapping[int, list[int]] = {}  # one for all routes, which may be many
+
 
 class LaidRoute(NamedTuple):
     """A route as rows of tables."""
@@ -29,7 +31,8 @@ class LaidRoute(NamedTuple):
 class RouteTables(NamedTuple):
     """The tables of routes."""
 
-    stop_of: Mapping[tuple[str, int], int]  # stops by ("station" or "link", id)
+    stations: Mapping[int, int]  # stops of stations by id
+    links: Mapping[int, int]  # stops of links by id
     visits: ValuePool  # visits, route by route
     spans: RecordTable  # runs of visits
     tokens: RecordTable  # tokens of visits to language models
@@ -78,7 +81,7 @@ def lay_out(query: int, route: Route, tables: RouteTables) -> LaidRoute:
         tuple(
             _add_span(tables.spans, first + at, length, gate, query) for at, length, gate in spans
         ),
-        gates,
+        gates or NO_GATES,
         len(legs),
         max(1, *map(len, followers)),
     )
@@ -97,11 +100,11 @@ def _visit(visit: Visit, tables: RouteTables, tokens: list[int]) -> _Visit:
     """Return a visit as a row; add the number of a new row of tokens to ``tokens``."""
     stop, column = NONE, line_of(visit.operator)
     if visit.link is not None:
-        stop = tables.stop_of["link", visit.link]
+        stop = tables.links[visit.link]
         answers = visit.operator == tables.operators
         column = ANSWER if answers else line_of(visit.operator) + TRANSFER
     elif visit.station is not None:
-        stop = tables.stop_of["station", visit.station]
+        stop = tables.stations[visit.station]
     if not isinstance(visit.mean, Tokens):
         return _Visit(stop, column, visit.mean, visit.fixed_share)
     row, mean = tables.tokens.take(), visit.mean

@@ -6,13 +6,20 @@ from heapq import heappop, heappush
 
 import numpy as np
 
+from scenarios.compiled import in_place
 from scenarios.numerics import Floats, Ints
 from scenarios.requests import RequestBlock
+from sim._jit.hints import index
 from sim._jit.id_pool import grown
 from sim.dataplane.base.durations import NEVER
 from sim.dataplane.base.request_rows import ALLOWANCE, LENGTH, SIZE, variability_columns
 from sim.dataplane.blocks import tables as tb
-from sim.dataplane.blocks.tables import RecordTable, Sources
+from sim.dataplane.blocks.tables import RecordArray, RecordTable, Sources
+
+AT_ONCE = 8192
+"""Number of births from which they are stored, while caches still hold them."""
+
+NOT_DRAWN = -1
 
 
 class SourceBook:
@@ -24,14 +31,14 @@ class SourceBook:
         self._segments = RecordTable(tb.SEGMENT)
         self._blocks: dict[int, Iterator[RequestBlock]] = {}  # by row
         self._row_of: dict[int, int] = {}  # by query
-        self._first_segment: dict[int, int] = {}  # by row, like the next
-        self._last_segment: dict[int, int] = {}
-        self._factor_columns: list[int] = []  # columns of rows that take factors
+        self._first_segment: Ints = np.empty(0, dtype=np.int64)  # by row, like the next
+        self._last_segment: Ints = np.empty(0, dtype=np.int64)
+        self._varying: list[int] = []  # columns of rows that take factors of service times
         self._births = np.empty((0, 0, 1), dtype=np.int64)
         self._columns: list[int] = []  # columns of rows in which factors other than 1 occur
         self._next_ns: Ints = np.empty(0, dtype=np.int64)
         self.active: Ints = np.empty(0, dtype=np.int64)
-        # Time of each source's last drawn birth; NEVER if it has no more.
+        # Time of each source's last drawn birth; NOT_DRAWN before the first, NEVER without more.
         self._drawn_ns: Ints = np.empty(0, dtype=np.int64)
         self._closing: list[tuple[int, int]] = []  # heap of (closing time, query)
 
@@ -42,8 +49,9 @@ class SourceBook:
         self._blocks[row] = blocks
         state = self._state.rows[row]
         self._state.rows[row] = 0
-        self._next_ns, self._drawn_ns = (
-            grown(each, row + 1) for each in (self._next_ns, self._drawn_ns)
+        self._next_ns, self._drawn_ns, self._first_segment, self._last_segment = (
+            grown(each, row + 1)
+            for each in (self._next_ns, self._drawn_ns, self._first_segment, self._last_segment)
         )
         self._next_ns[row] = NEVER
         state["query"], state["close_ns"] = query, NEVER
@@ -51,7 +59,9 @@ class SourceBook:
         self._segments.rows[segment] = (-1, tb.NONE, tb.NONE, tb.NONE)
         state["segment"] = self._first_segment[row] = self._last_segment[row] = segment
         self.active = np.insert(self.active, self._place(query), row)
-        self._draw(row)
+        self._drawn_ns[row] = NOT_DRAWN
+        if not self.operators:  # its first block tells their number
+            self._draw(np.array([row]))
 
     def _place(self, query: int) -> int:
         queries = self._state.rows["query"]
@@ -78,7 +88,7 @@ class SourceBook:
         row = self._row_of.get(query)
         if row is None:
             return False
-        segments, segment = self._segments.rows, self._first_segment[row]
+        segments, segment = self._segments.rows, int(self._first_segment[row])
         following = int(segments["next"][segment])
         while following != tb.NONE and segments["at_ns"][following] <= now_ns:
             self._segments.give_back(segment)
@@ -94,48 +104,59 @@ class SourceBook:
         """Generate each source's births up to ``until_ns`` and, if there is one, its next birth."""
         used = self._state.count
         while len(due := np.flatnonzero(self._drawn_ns[:used] < until_ns)):
-            for row in due.tolist():
-                if self._drawn_ns[row] < self._state.rows["close_ns"][row]:
-                    self._draw(row)
-                else:
-                    self._drawn_ns[row] = NEVER
+            open_ = self._drawn_ns[due] < self._state.rows["close_ns"][due]
+            self._drawn_ns[due[~open_]] = NEVER
+            self._draw(due[open_])
 
-    def _draw(self, row: int) -> None:
-        for block in self._blocks[row]:
-            if len(block.arrival_ns):
-                self._append(row, block)
-                self._drawn_ns[row] = block.arrival_ns[-1]
-                return
-        self._drawn_ns[row] = NEVER
+    def _draw(self, rows: Ints) -> None:
+        """Draw the next block of each of these sources that is not empty."""
+        sources: list[int] = []
+        drawn: list[RequestBlock] = []
+        births = 0
+        for row in rows.tolist():
+            for block in self._blocks[row]:
+                if len(block.arrival_ns):
+                    sources.append(row)
+                    drawn.append(block)
+                    births += len(block.arrival_ns)
+                    break
+            else:
+                self._drawn_ns[row] = NEVER
+            if births >= AT_ONCE:
+                self._append(np.array(sources), drawn)
+                sources, drawn, births = [], [], 0
+        if drawn:
+            self._append(np.array(sources), drawn)
 
-    def _append(self, row: int, block: RequestBlock) -> None:
-        """Append a block of births to those of a source."""
+    def _append(self, rows: Ints, blocks: list[RequestBlock]) -> None:
+        """Append a block of births to those of each of these sources."""
         if not self.operators:
-            self.operators = block.variability.shape[1]
-            varying = variability_columns(self.operators).tolist()
-            self._factor_columns = [SIZE, LENGTH, ALLOWANCE, *varying]
+            self.operators = blocks[0].variability.shape[1]
+            self._varying = variability_columns(self.operators).tolist()
+        columns = zip(*blocks, strict=True)
+        arrivals, sizes, lengths, allowances, variabilities = (list(each) for each in columns)
         factors = {
             column: values
-            for column, values in zip(
-                self._factor_columns,
-                (block.size, block.length, block.allowance, *block.variability.T),
-                strict=True,
-            )
-            if not _is_one(values)
+            for column, values in ((SIZE, sizes), (LENGTH, lengths), (ALLOWANCE, allowances))
+            if not _are_one(values)
         }
+        if not _are_one(variabilities):
+            for at, column in enumerate(self._varying):
+                values = [each[:, at] for each in variabilities]
+                if not _are_one(values):
+                    factors[column] = values
         self._columns += [column for column in factors if column not in self._columns]
-        state, more = self._state.rows[row], len(block.arrival_ns)
-        done, count = state["position"].item(), state["count"].item()
-        left = count - done
-        self._make_room(left + more)
-        births = self._births[row]
-        births[:left] = births[done:count]
-        births[left : left + more, 0] = block.arrival_ns
-        for at, column in enumerate(self._columns, 1):
-            births.view(np.float64)[left : left + more, at] = factors.get(column, 1.0)
-        state["number"] += done
-        state["position"], state["count"] = 0, left + more
-        self._next_ns[row] = births[0, 0]
+        more = np.array([len(each) for each in arrivals])
+        state = self._state.rows
+        self._make_room(int((state["count"][rows] - state["position"][rows] + more).max()))
+        births = np.empty((1 + len(self._columns), more.sum()), np.int64)
+        np.concatenate(arrivals, out=births[0])
+        for values, column in zip(births.view(np.float64)[1:], self._columns, strict=True):
+            if column in factors:
+                np.concatenate(factors[column], out=values)
+            else:
+                values[:] = 1.0
+        _store(state, self._births, self._next_ns, self._drawn_ns, rows, more, births)
 
     def _make_room(self, births: int) -> None:
         sources, room, columns = self._births.shape
@@ -143,8 +164,9 @@ class SourceBook:
         if rows <= sources and births <= room and len(self._columns) < columns:
             return
         wider = room if births <= room else births + births // 8
-        larger = np.full((rows, wider, 1 + len(self._columns)), tb.ONE_BITS)
+        larger = np.empty((rows, wider, 1 + len(self._columns)), np.int64)
         larger[:sources, :room, :columns] = self._births
+        larger[:sources, :room, columns:] = tb.ONE_BITS
         self._births = larger
 
     def retire(self, now_ns: int) -> None:
@@ -155,12 +177,12 @@ class SourceBook:
             if row is None:
                 continue  # the source was closed twice
             self.active = np.delete(self.active, self._place(query))
-            segment = self._first_segment[row]
+            segment = int(self._first_segment[row])
             while segment != tb.NONE:
                 self._segments.give_back(segment)
                 segment = int(self._segments.rows["next"][segment])
             self._drawn_ns[row] = NEVER
-            del self._blocks[row], self._first_segment[row], self._last_segment[row]
+            del self._blocks[row]
             self._state.give_back(row)
 
     def arrays(self) -> Sources:
@@ -175,8 +197,39 @@ class SourceBook:
         )
 
 
+@in_place
+def _store(
+    state: RecordArray,
+    births: Ints,
+    next_ns: Ints,
+    drawn_ns: Ints,
+    rows: Ints,
+    more: Ints,
+    drawn: Ints,
+) -> None:
+    """Append to the ``births`` of each source in ``rows`` the next ``more`` of ``drawn``."""
+    first = 0
+    for i in range(len(rows)):
+        row = index(rows[i])
+        done, left = index(state[row].position), index(state[row].count - state[row].position)
+        for column in range(births.shape[2]):
+            for at in range(left):
+                births[row, at, column] = births[row, index(done + at), column]
+            for at in range(more[i]):
+                births[row, index(left + at), column] = drawn[column, index(first + at)]
+        first += more[i]
+        state[row].number += done
+        state[row].position, state[row].count = 0, left + more[i]
+        next_ns[row], drawn_ns[row] = births[row, 0, 0], drawn[0, first - 1]
+
+
+def _are_one(factors: list[Floats]) -> bool:
+    """Return whether all factors of all arrays are 1; most arrays are the same broadcast array."""
+    return all(map(_is_one, {id(each): each for each in factors}.values()))
+
+
 def _is_one(factors: Floats) -> bool:
-    """Return whether all factors are 1; only the first factor of a broadcast array is read."""
-    if factors.strides == (0,) and len(factors):
-        return factors.item(0) == 1.0
+    """Return whether all factors are 1; each factor of a broadcast array is read only once."""
+    if not factors.strides[0] and len(factors):
+        factors = factors[0]
     return bool((factors == 1.0).all())

@@ -76,14 +76,25 @@ def cross(t: PlaneTables, row: int, visit: int, link: int, now_ns: int) -> int:
     when the message has arrived and the message before it has been sent. Work is in units of bytes
     x 10^9, because rates are per second.
     """
-    rows, stops, visits = t.rows, t.stops, t.visits
-    size_bytes = whole(visits[visit].mean * t.rows_f[row, SIZE])
+    arrival_ns = transmit(t, link, message_bytes(t, row, visit), now_ns)
+    t.rows[row, index(t.visits[visit].column)] += arrival_ns - now_ns
+    return arrival_ns
+
+
+@inlined
+def message_bytes(t: PlaneTables, row: int, visit: int) -> int:
+    """Return the size of a request's message."""
+    return whole(t.visits[visit].mean * t.rows_f[row, SIZE])
+
+
+@inlined
+def transmit(t: PlaneTables, link: int, size_bytes: int, now_ns: int) -> int:
+    """Send a message over a link; return the time at which all of it has arrived."""
+    stops = t.stops
     start_ns = max(now_ns, stops[link].free_ns)
     free_ns = _done(stops, t.steps, link, start_ns, size_bytes * NS_PER_S)
     stops[link].free_ns = free_ns
-    arrival_ns = free_ns + stops[link].propagation_ns
-    rows[row, index(visits[visit].column)] += arrival_ns - now_ns
-    return int(arrival_ns)
+    return int(free_ns + stops[link].propagation_ns)
 
 
 @inlined

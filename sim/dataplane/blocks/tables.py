@@ -15,7 +15,7 @@ from scenarios.numerics import Floats, Ints
 from sim._jit.id_pool import aligned, grown
 from sim._jit.radix import MOST_BITS
 from sim.dataplane.base.interface import OUTCOMES
-from sim.dataplane.base.request_rows import OUTCOME, width
+from sim.dataplane.base.request_rows import width
 
 NONE = -1
 SINK_STOP = 0  # where finished requests wait for the sync point
@@ -201,6 +201,7 @@ class PlaneTables(NamedTuple):
     terms: RecordArray  # latency bound and priority of requests, by deployment
     free: Ints  # rows that are free, as a stack
     out: Ints  # rows that leave a stop before the sync point, in that order
+    messages: Ints  # scratch space for messages on a link, by row, of shape (rows, 2)
     born: Ints  # rows of requests created since the last report
     ended: Ints  # rows that ended since the last report
     counts: Ints  # sizes of the above; SETTLED of ``ended`` are certainly ends of requests
@@ -253,30 +254,42 @@ class RecordTable:
 
 
 class ValuePool:
-    """Blocks of values that are added and freed; their sizes are rounded up to powers of two."""
+    """Blocks of values that are added and freed.
+
+    Sizes are rounded up to powers of two, or above eight, to an eighth of a power of two. There may
+    be a million blocks, so their sizes are stored as small numbers.
+    """
 
     def __init__(self, dtype: type | np.dtype[np.void]) -> None:
         self.array: np.ndarray = aligned((64,), np.dtype(dtype))
         self._count = 0
-        self._room: dict[int, int] = {}
-        self._free: dict[int, list[int]] = {}
+        self._sizes: list[int] = []
+        self._size_of: NDArray[np.uint16] = np.zeros(64, dtype=np.uint16)  # number of its size
+        self._free: list[list[int]] = []  # by the number of a size
 
     def put(self, values: np.ndarray) -> int:
         """Store values as a block; return the index where it begins."""
-        room = 1 << (len(values) - 1).bit_length()
-        if self._free.get(room):
-            at = self._free[room].pop()
+        bits = (len(values) - 1).bit_length()
+        part = 1 << (bits - 3 if bits > 3 else bits)
+        room = -(-max(1, len(values)) // part) * part
+        if room not in self._sizes:
+            self._sizes.append(room)
+            self._free.append([])
+        size = self._sizes.index(room)
+        if self._free[size]:
+            at = self._free[size].pop()
         else:
             at = self._count
             self._count += room
             self.array = grown(self.array, self._count)
+            self._size_of = grown(self._size_of, self._count)
+            self._size_of[at] = size
         self.array[at : at + len(values)] = values
-        self._room[at] = room
         return at
 
     def give_back(self, at: int) -> None:
         """Free the block that begins at an index."""
-        self._free.setdefault(self._room.pop(int(at)), []).append(int(at))
+        self._free[self._size_of[at]].append(int(at))
 
 
 class RowPool:
@@ -298,16 +311,17 @@ class RowPool:
         """Double the number of rows; rows in use keep their numbers."""
         old = len(self.rows)
         room = max(LEAST, 2 * old)
-        self.rows = grown(self.rows, room)
-        self.rows[old:, OUTCOME] = NONE
+        self.rows = grown(self.rows, room)  # New rows are not in flight: their outcome is 0.
         self.times, self.chain = grown(self.times, room), grown(self.chain, room)
-        self.jobs = grown(self.jobs, room)
+        used = self.jobs.view(np.int64).any()  # A copy of unused jobs would take memory.
+        self.jobs = grown(self.jobs, room) if used else aligned((room,), JOB)
         if len(self.branches):
             self.allow_branches()
         self.born, self.ended = grown(self.born, room), grown(self.ended, room)
         self.free = grown(self.free, room)
-        self._put_back(np.arange(old, room))
+        self._put_back(np.arange(room - 1, old - 1, -1))  # Unused rows take no memory.
         self.out: Ints = np.empty(room, dtype=np.int64)
+        self.messages: Ints = np.empty((room, 2), dtype=np.int64)
         self.row_ids: Ints = np.empty(2 * room, dtype=np.int64)
         self.keys: Ints = np.empty(2 * room + (1 << MOST_BITS), dtype=np.int64)
 

@@ -14,18 +14,31 @@ from sim.dataplane.blocks import tables as tb
 from sim.dataplane.blocks.branches import settle, take_fork, take_join
 from sim.dataplane.blocks.disciplines import take_ranked
 from sim.dataplane.blocks.generation import take_generation
-from sim.dataplane.blocks.lists import end, fetch_next, fetch_stops, gather, push, stay, wait
+from sim.dataplane.blocks.lists import (
+    end,
+    fetch_next,
+    fetch_stops,
+    gather,
+    push,
+    sort_by_key,
+    stay,
+    wait,
+)
 from sim.dataplane.blocks.order import next_ns
 from sim.dataplane.blocks.sharing import take_shared
 from sim.dataplane.blocks.stops import (
     cross,
+    message_bytes,
     order_out,
     serve_alone,
     take_alone,
     take_link,
     take_station,
+    transmit,
 )
 from sim.dataplane.blocks.tables import Order, PlaneTables, RecordArray, Sources
+
+MANY_ROWS = 1 << 17  # number of rows from which their table is larger than a usual cache
 
 APART = 8  # number of sources between two steps of prefetching: time for memory to answer
 
@@ -326,15 +339,59 @@ def _fetch_arrivals(t: PlaneTables, stop: int, step: int) -> None:
 @in_place
 def _send_over(t: PlaneTables, due_ns: Ints, link: int, until_ns: int) -> None:
     """Send all messages that reach a shared link before the sync point; then `walk` moves them."""
+    if len(t.rows) >= MANY_ROWS:
+        _send_many(t, due_ns, link, until_ns)
+    else:
+        n = gather(t, link, until_ns)
+        for i in range(n):
+            fetch_next(t, t.row_ids, i, n)
+            row = index(t.row_ids[i])
+            visit = index(t.rows[row, col.VISIT])
+            now_ns = cross(t, row, visit, link, t.times[row])
+            walk(t, due_ns, row, visit + 1, now_ns, until_ns)
+    if len(t.branches) > 0:
+        settle(t)
+
+
+@in_place
+def _send_many(t: PlaneTables, due_ns: Ints, link: int, until_ns: int) -> None:
+    """Send messages in three passes, of which only the second is in the order of time.
+
+    The table of rows is larger than the caches. In the order of arrivals or of next stops, rows
+    that follow each other are neighbours in memory. The pass in the order of time reads only
+    ``messages``.
+    """
+    rows, visits, times, messages = t.rows, t.visits, t.times, t.messages
+    row = ahead = t.stops[link].arriving_first
+    for _ in range(AHEAD):
+        if ahead != tb.NONE:
+            ahead = t.chain[index(ahead)]
+    while row != tb.NONE:
+        row = index(row)
+        if ahead != tb.NONE:
+            prefetch(rows, index(ahead), col.VISIT)
+            ahead = t.chain[index(ahead)]
+        visit = index(rows[row, col.VISIT])
+        messages[row, 0] = message_bytes(t, row, visit)
+        messages[row, 1] = visits[visit + 1].stop
+        row = t.chain[row]
     n = gather(t, link, until_ns)
+    for i in range(n):
+        if i + AHEAD < n:
+            prefetch(messages, index(t.row_ids[i + AHEAD]), 0)
+            prefetch_item(times, index(t.row_ids[i + AHEAD]))
+        row = index(t.row_ids[i])
+        arrival_ns = transmit(t, link, messages[row, 0], times[row])
+        messages[row, 0] = arrival_ns - times[row]
+        times[row] = arrival_ns
+        t.keys[i] = messages[row, 1]
+    sort_by_key(t.keys, t.row_ids, n)
     for i in range(n):
         fetch_next(t, t.row_ids, i, n)
         row = index(t.row_ids[i])
-        visit = index(t.rows[row, col.VISIT])
-        now_ns = cross(t, row, visit, link, t.times[row])
-        walk(t, due_ns, row, visit + 1, now_ns, until_ns)
-    if len(t.branches) > 0:
-        settle(t)
+        visit = index(rows[row, col.VISIT])
+        rows[row, index(visits[visit].column)] += messages[row, 0]
+        walk(t, due_ns, row, visit + 1, times[row], until_ns)
 
 
 @in_place
