@@ -80,11 +80,24 @@ STRAIGHT = "application.accuracy.spread=straight"
 """The options of the smooth world, and one more of speech recognition."""
 FREE = "profiling=free workload.content_concentration=20"
 """Free profiling, and users who differ as before concentrations were measured."""
+ALIKE = "application.datasets.MOT17.strata=null"
+"""Cameras of MOT17 that are all alike."""
+IN_TRACKING = ("ablations", "sharing", "frames")
+IN_LANES = ("ablations", "optimum", "content")
 IN_SPEECH = ("speech", "edf", "optimum", "content")
 
 RUNS = {
     **{
-        name: " ".join((words, FREE, SMOOTH, *[STRAIGHT] * (name in IN_SPEECH)))
+        name: " ".join(
+            (
+                words,
+                FREE,
+                SMOOTH,
+                *[STRAIGHT] * (name in IN_SPEECH),
+                *[ALIKE] * (name in IN_TRACKING),
+                *["cluster.profiling.lanes=100"] * (name in IN_LANES),
+            )
+        )
         for name, words in SMOOTH_RUNS.items()
     },
     "rough": "experiment=speech_small planner=comparison requests=true",

@@ -64,6 +64,9 @@ TYPICAL_VARIANCE, TYPICAL_ITEMS = 0.05, 4.0
 COMMON_ITEMS = 64.0
 """Number of items as which a data set's item variance counts for a configuration."""
 
+MOST_MEANS = 256
+"""Most measured means of other queries that are used, because time grows with their cube."""
+
 EXACT = 100_000
 """Number of items from which on a mean is exact, as that of planners that see the truth."""
 
@@ -108,7 +111,8 @@ class PooledAccuracy:
         grid: features of the configurations, in blocks, one for each knob.
         typical: mean and standard deviation of the features of the data set's items, shape (2, F).
         content: mean features of the query's items, of shape (F,).
-        histories: what was seen of other queries of the data set, and ahead of them.
+        histories: what was seen of other queries of the data set, and ahead of them, the nearest
+            in content first. Those beyond `MOST_MEANS` measured means are not used.
 
     Attributes:
         item_variance: variance between items, the mean over configurations weighted by items.
@@ -120,7 +124,7 @@ class PooledAccuracy:
     histories: Sequence[History]
 
     def __post_init__(self) -> None:
-        others = [each for each in self.histories if each.seen is not None]
+        others = _first([each for each in self.histories if each.seen is not None])
         self._seen = [each.seen for each in others if each.seen is not None]
         self._moved = self._content_of([each.content for each in others])
         self._here = self._content_of([self.content])[0]
@@ -199,6 +203,17 @@ class PooledAccuracy:
         return np.asarray(
             (np.array(contents).reshape(-1, len(centre)) - centre) / np.where(scale > 0, scale, 1.0)
         )
+
+
+def _first(histories: Sequence[History]) -> list[History]:
+    """Return the first histories, which have at most `MOST_MEANS` measured means together."""
+    many, chosen = 0, list[History]()
+    for each in histories:
+        many += 0 if each.seen is None else len(each.seen.accuracy)
+        if many > MOST_MEANS and chosen:
+            break
+        chosen.append(each)
+    return chosen
 
 
 def _alike(grid: Grid) -> Floats:
