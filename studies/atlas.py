@@ -100,6 +100,8 @@ def _shares(found: pl.DataFrame, planners: tuple[str, ...], metric: str) -> Iter
 
 def _reversed(row: dict[str, Any]) -> list[str]:
     names = [f"`{row['ahead']}`", f"`{row['behind']}`"]
+    if not row["ordered"]:
+        return [*names, "not surely ahead by default", "", ""]
     if row["change"] is None:
         return [*names, "none of the tried changes", "", ""]
     ratio = "infinite" if row["ratio"] is None else f"{row['ratio']:.2f}"

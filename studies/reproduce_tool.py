@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from studies.options import add_options
 
 if TYPE_CHECKING:
+    from lab.run_cache.jobs import Job
     from studies.paper.page import Section
 
 OK, FAILED = 0, 1
@@ -45,11 +46,9 @@ def reproduce(options: argparse.Namespace) -> int:
     from lab.run_cache.jobs import RunError, at_a_time, make
     from lab.runs.run_directory import write_aside
     from studies.common.effort import Effort
-    from studies.common.sweep_files import commands
-    from studies.common.verdicts import decisions
-    from studies.paper.page import Section, as_html, page
+    from studies.paper.page import as_html, page
     from studies.registry import FIGURES, NAMES, SAME_AS, chosen
-    from studies.steps import run, scale_of
+    from studies.steps import scale_of
 
     _check_figures(options, [*FIGURES, *SAME_AS, "all"])
     wanted = chosen(options.figures)
@@ -73,23 +72,13 @@ def reproduce(options: argparse.Namespace) -> int:
         jobs = {name: effort.jobs(name) for name in studies}
     sections, failures, later = [], {}, {}
     for number, name in names.items():
-        if not jobs[name]:
+        if effort is not None and (why := effort.failures(name)):
+            failures[number] = one_line(why[0])
+        if effort is not None and not effort.ready(name):
             later[number] = "its first seeds are not complete; more --hours make them"
             continue
         try:
-            made = run(jobs[name], processes, out)
-            figure, rows = FIGURES[number], made.frame
-            section = Section(
-                ", ".join([number, *(other for other, same in SAME_AS.items() if same == number)]),
-                str(figure.__doc__),
-                commands(jobs[name]),
-                f"{made.runs} runs on up to {made.seeds} seeds, {made.core_s / 60:.1f} "
-                "core-minutes.",
-                decisions(figure.findings, rows),
-                figure.draw(rows, out / "figures"),
-                list(figure.lines(rows)),
-            )
-            sections.append(section)
+            sections.append(_section(number, jobs[name], processes, out))
         except Exception as error:  # The other figures are still made.
             failures[number] = f"{type(error).__name__}: {one_line(error)}"
             print(f"compass-lab: figure {number}: {failures[number]}", file=sys.stderr)
@@ -136,3 +125,24 @@ def _tell(sections: "Sequence[Section]", later: Mapping[str, str]) -> None:
     print(", ".join(f"{verdict}: {count}" for verdict, count in sorted(made_of.items())))
     for number, why in later.items():
         print(f"figure {number}: {why}")
+
+
+def _section(number: str, jobs: "Sequence[Job]", processes: int, out: Path) -> "Section":
+    """Make the runs of a figure that are not cached, and return its section of the page."""
+    from studies.common.sweep_files import commands
+    from studies.common.verdicts import decisions
+    from studies.paper.page import Section
+    from studies.registry import FIGURES, SAME_AS
+    from studies.steps import run
+
+    made = run(jobs, processes, out)
+    figure, rows = FIGURES[number], made.frame
+    return Section(
+        ", ".join([number, *(other for other, same in SAME_AS.items() if same == number)]),
+        str(figure.__doc__),
+        commands(list(jobs)),
+        f"{made.runs} runs on up to {made.seeds} seeds, {made.core_s / 60:.1f} core-minutes.",
+        decisions(figure.findings, rows),
+        figure.draw(rows, out / "figures"),
+        list(figure.lines(rows)),
+    )

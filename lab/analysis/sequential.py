@@ -50,11 +50,12 @@ class Looks:
 def lower_bound(values: Floats, error: float) -> float:
     """Return a lower bound of the mean of values, of shape (n,), wrong with probability `error`.
 
-    With fewer than three values, the bound is minus infinity. If all values are equal, it is that
-    value: three equal values are strong evidence if the simulated worlds differ by seed.
+    With fewer than three values, the bound is minus infinity. Equal values give no estimate of the
+    variance: the bound is then that value if the sign test would be wrong with probability `error`
+    at most, which is 2^-n for n values, and otherwise minus infinity.
     """
     many = len(values)
-    if many < 3:
+    if many < 3 or (float(np.ptp(values)) == 0.0 and 2.0**-many > error):
         return -inf
     spread = float(np.std(values, ddof=1))
     return float(np.mean(values)) - student_t(many, 1 - error) * spread / sqrt(many)
@@ -69,11 +70,11 @@ def surely_close(ours: Floats, theirs: Floats, within: float, error: float) -> b
     """Return whether each of two paired means is at least 1 - `within` of the other.
 
     Both are tested as a linear combination, such as theirs - (1 - within) ours, so that seeds with
-    a value of 0 need no logarithm. Two planners that have 0 on all of at least three seeds are
-    close.
+    a value of 0 need no logarithm. Planners with equal values on all seeds are close if the sign
+    test allows it; see `lower_bound`.
     """
-    if len(ours) >= 3 and not ours.any() and not theirs.any():
-        return True
+    if np.array_equal(ours, theirs):
+        return len(ours) >= 3 and 2.0 ** -len(ours) <= error
     least = 1 - within
     return surely_positive(theirs - least * ours, error) and surely_positive(
         ours - least * theirs, error

@@ -74,12 +74,18 @@ def shares(found: pl.DataFrame, planners: Sequence[str], metric: str) -> pl.Data
 
 
 def best_share(found: pl.DataFrame, planner: str, metric: str) -> tuple[float, float, float]:
-    """Return the share of decided cells that a planner wins or ties in, with its 95 % interval.
+    """Return the share of cells that a planner wins or ties in, with its 95 % interval.
+
+    Only decided cells count in which some planner serves queries. Cells of the design are more
+    even than independent ones, so the interval is rather too wide.
 
     The interval is that of Clopper and Pearson (1934), "The use of confidence or fiducial limits
     illustrated in the case of the binomial".
     """
-    decided = found.filter(pl.col(f"{metric}_verdict") != Outcome.UNDECIDED)
+    open_ = [Outcome.UNDECIDED, Outcome.NOBODY]
+    decided = found.filter(~pl.col(f"{metric}_verdict").is_in(open_))
+    if decided.is_empty():
+        return 0.0, 0.0, 1.0
     named = decided[f"{metric}_best"].str.split(",").list.contains(planner)
     test = binomtest(int(named.sum()), len(decided)).proportion_ci()
     return float(named.sum() / len(decided)), float(test.low), float(test.high)

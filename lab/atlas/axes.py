@@ -148,6 +148,7 @@ class Cell:
         """Return the cell at a point with a coordinate for each of `AXES`."""
         at = dict(zip((axis.name for axis in AXES), point, strict=True))
         values: dict[str, Any] = {axis.name: axis.at(at[axis.name]) for axis in AXES}
+        values[BOARDS.name] = float(round(values[BOARDS.name]))
         fitting = _fitting(values[APPLICATION.name], values[LOAD.name])
         chosen = min(int(at[MACHINE.name] * len(fitting)), len(fitting) - 1)
         return cls({**values, MACHINE.name: fitting[chosen]})

@@ -19,7 +19,7 @@ from scenarios.numerics import Ints
 BINS = 4
 """Number of equal parts of an ordered axis."""
 
-OTHERS = (str(Outcome.TIE), str(Outcome.UNDECIDED))
+OTHERS = (str(Outcome.TIE), str(Outcome.UNDECIDED), str(Outcome.NOBODY))
 
 
 def draw_pairs(found: pl.DataFrame, metric: str, planners: Sequence[str], to: Path) -> list[Path]:
@@ -44,7 +44,7 @@ def draw_pairs(found: pl.DataFrame, metric: str, planners: Sequence[str], to: Pa
 
 def colours(planners: Sequence[str]) -> dict[str, Any]:
     """Return the colour of each planner, of a tie and of an undecided cell."""
-    return {**palette(list(planners)), OTHERS[0]: "0.75", OTHERS[1]: "0.92"}
+    return {**palette(list(planners)), OTHERS[0]: "0.75", OTHERS[1]: "0.92", OTHERS[2]: "0.2"}
 
 
 def tiles(

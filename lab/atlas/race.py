@@ -1,8 +1,8 @@
 """The race of planners in one cell: more and more seeds, until the best is known.
 
 All planners start. After each look (`lab.analysis.sequential`), planners that are surely more than
-5 % below another one by every undecided metric drop out. The race ends when every metric has a
-winner or a tie, or after the last look. Planners of one seed face the very same world.
+5 % below another one by every undecided metric drop out, at the error of the look. The race ends
+when every metric is decided, or after the last look. Planners of one seed face the very same world.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,8 +21,6 @@ METRICS = (GOODPUT, PER_DOLLAR)
 query met it per dollar, for machines, egress and profiling together."""
 
 LOOKS = Looks((3, 5, 8, 12, 16), error=0.05)
-DROP_ERROR = 0.05
-"""Probability with which a look may drop a planner that is not more than 5 % below the best."""
 
 Row = Mapping[str, Any]
 Measure = Callable[[str, Sequence[int]], Sequence[Row]]
@@ -56,7 +54,7 @@ def race(planners: Sequence[str], measure: Measure, looks: Looks = LOOKS) -> Rac
             if verdict.outcome is not Outcome.UNDECIDED or seeds == looks.most:
                 verdicts[metric] = verdict
             else:
-                dropped = hopeless(values, DROP_ERROR)
+                dropped = hopeless(values, error)
                 left[metric] = [name for name in left[metric] if name not in dropped]
         before = seeds
         if len(verdicts) == len(METRICS):

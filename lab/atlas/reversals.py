@@ -2,8 +2,10 @@
 
 Each change moves one axis of `lab.atlas.axes` from its default. Its size is the part of the axis
 that it moves over, on the axis's logarithmic scale; another category counts as `OF_CATEGORY`. All
-planners run every change on a few seeds. Then, for each pair and beginning with the smallest change
-that reverses their means, fresh seeds must confirm that the second planner is surely ahead.
+planners run every change on a few seeds. Then, for each pair, fresh seeds must confirm that one is
+surely ahead in the default scene, and, beginning with the smallest change that reverses their
+means, that the other one is surely ahead there. Half of the error is for the default scene. The
+k-th change that is tried gets 1 / (k (k + 1)) of the other half, which adds up to all of it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -96,6 +98,7 @@ class Reversal:
     behind: str
     change: Change | None
     ratio: float | None = None  # of goodput, second planner over first, after the change
+    ordered: bool = True  # whether the first planner is surely ahead in the default scene
 
 
 def reversals(
@@ -123,11 +126,15 @@ def reversals(
     found = []
     for pair in combinations(planners, 2):
         ahead, behind = sorted(pair, key=lambda name: -means[0, name])
-        answer = Reversal(ahead, behind, None)
+        answer, tried = Reversal(ahead, behind, None), 0
+        if not surely_positive(confirmed(0, ahead) - confirmed(0, behind), ERROR / 2):
+            found.append(Reversal(ahead, behind, None, ordered=False))
+            continue
         for number, change in enumerate(every):
             if means[number, behind] > means[number, ahead]:
+                tried += 1
                 ours, theirs = confirmed(number, behind), confirmed(number, ahead)
-                if surely_positive(ours - theirs, ERROR):
+                if surely_positive(ours - theirs, ERROR / 2 / (tried * (tried + 1))):
                     mean = float(theirs.mean())
                     ratio = float(ours.mean()) / mean if mean else None
                     answer = Reversal(ahead, behind, change, ratio)

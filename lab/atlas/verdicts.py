@@ -18,6 +18,7 @@ class Outcome(StrEnum):
 
     WINNER = "winner"
     TIE = "tie"
+    NOBODY = "nobody"  # no planner serves any query
     UNDECIDED = "undecided"
 
 
@@ -44,6 +45,10 @@ def judged(values: Mapping[str, Floats], error: float) -> CellVerdict:
     """
     leader = max(values, key=lambda name: float(values[name].mean()))
     ours = values[leader]
+    if not any(each.any() for each in values.values()):
+        if surely_close(ours, ours, TIE_WITHIN, error):
+            return CellVerdict(Outcome.NOBODY, ())
+        return CellVerdict(Outcome.UNDECIDED, tuple(values))
     close, unclear = [], []
     for name, theirs in values.items():
         if name == leader:

@@ -29,6 +29,9 @@ def atlas(options: argparse.Namespace) -> int:
     """Extend an atlas or use a finished one; return the exit status."""
     if options.cells < 1:
         raise InputError(f"--cells {options.cells}: must be 1 or more")
+    for option, value in (("rerun", options.rerun), ("design-seed", options.design_seed)):
+        if value < 0:
+            raise InputError(f"--{option} {value}: must not be negative")
     if not options.hours > 0:
         raise InputError(f"--hours {options.hours:g}: must be above 0")
     planners = tuple(options.planners.split(",")) if options.planners else MAIN
@@ -42,13 +45,14 @@ def atlas(options: argparse.Namespace) -> int:
     if options.rerun:
         return _rerun(made, options.rerun, processes, until_s)
     failures = made.extend(options.cells, processes, until_s)
-    if made.frame.is_empty():
-        raise InputError(f"--hours {options.hours:g}: no cell was finished; give more time")
+    if not made.rows:
+        why = f"the first failure: {failures[0]}" if failures else "give more --hours"
+        raise InputError(f"no cell was finished; {why}")
     found = verdicts(made.frame, made.plan)
     found.write_parquet(options.out / TABLE)
     say(
         f"{len(found)} cells, {made.frame.height} runs, {made.wall_s / 3600:.2f} hours; "
-        f"{options.cells - len(found)} cells are left\n"
+        f"{max(0, options.cells - len(found))} cells are left\n"
     )
     for metric in METRICS:
         describe(found, planners, metric)
@@ -115,6 +119,7 @@ def _reversals(made: Atlas, processes: int) -> int:
                 "change": each.change and each.change.words,
                 "size": each.change and each.change.size,
                 "ratio": each.ratio,
+                "ordered": each.ordered,
             }
             for each in found
         ],
@@ -123,6 +128,9 @@ def _reversals(made: Atlas, processes: int) -> int:
     table_.write_parquet(made.directory / "reversals.parquet")
     for row in table_.iter_rows(named=True):
         what = row["change"] or "none of the tried changes"
+        if not row["ordered"]:
+            say(f"{row['ahead']} is not surely ahead of {row['behind']} in the default scene")
+            continue
         say(f"{row['ahead']} is ahead of {row['behind']}; the order reverses where: {what}")
     return OK
 
@@ -144,8 +152,8 @@ def _check(planners: Sequence[str]) -> None:
     for name in planners:
         if name not in known:
             raise InputError(f"--planners {name}: there is no such planner; {choices(name, known)}")
-    if len(set(planners)) < 2:
-        raise InputError(f"--planners {','.join(planners)}: name at least two different planners")
+    if len(planners) < 2 or len(set(planners)) < len(planners):
+        raise InputError(f"--planners {','.join(planners)}: name two or more different planners")
 
 
 def _check_exists(made: Atlas) -> None:

@@ -132,8 +132,13 @@ class GoodputBound:
         if now_s < self.next_s or now_s <= self._until_s:
             return
         started = working_s()
-        if now_s > self._cut_s:
-            with using_tables(self._scenario.tables):
+        with using_tables(self._scenario.tables):
+            for plan in self._plans:
+                for operator, (place, share) in enumerate(
+                    zip(plan.placement, plan.allocation, strict=True)
+                ):
+                    self._servable.allow(operator, place, share)
+            if now_s > self._cut_s:
                 self._evaluate(self._until_s, now_s)
         self._until_s = now_s
         self._plans.clear()
@@ -201,11 +206,6 @@ class GoodputBound:
 
     def _evaluate(self, begin_s: float, end_s: float) -> None:
         """Add the bound of a period to the sums."""
-        for plan in self._plans:
-            for operator, (place, share) in enumerate(
-                zip(plan.placement, plan.allocation, strict=True)
-            ):
-                self._servable.allow(operator, place, share)
         groups: dict[tuple[str, str], list[_Known]] = {}
         for known in self._known.values():
             key = known.query.dataset, known.query.device.name

@@ -35,6 +35,7 @@ class Finding:
     verdict: Verdict
     why: str  # why, or what the number depends on
     scene: str = ""  # value of the label that its runs have; empty if it needs all runs
+    decidable: bool = True  # whether more seeds could decide it
 
 
 QUARTER = 0.25

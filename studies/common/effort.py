@@ -1,9 +1,9 @@
 """Spends a number of hours on the runs that decide the most claims.
 
-Every scene of every study first gets the seeds of the first look (`studies.common.verdicts`), the
-cheapest scenes first. Then the scene with the most open claims per core second of its next look is
-next, until the time is over or every claim is decided or has all looks. Finished runs are cached,
-so the same command continues where it ended.
+Every scene of every study first gets the seeds of the first look (`studies.common.verdicts`), those
+with the fewest runs first. Then the scene with the most open claims per core second of its next
+look is next, until the time is over or every claim is decided or has all looks. Finished runs are
+cached, so the same command continues where it ended.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 
 from lab.common.console import say
-from lab.run_cache.jobs import Job, cached, make
+from lab.run_cache.jobs import Job, RunError, cached, make
 from studies.common.store import frame
 from studies.common.study import PaperStudy, Scale
 from studies.common.verdicts import LOOKS, Decision, decisions, seeds_of
@@ -37,6 +37,7 @@ class Part:
     def __post_init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
         self.looked = 0  # number of looks that have all their runs
+        self.failure = ""  # why a run failed; the part then gets no more time
 
     def of_look(self, look: int) -> list[Job]:
         """Return the jobs of the first `look` looks."""
@@ -54,8 +55,8 @@ class Part:
 
     @property
     def finished(self) -> bool:
-        """Whether all looks have their runs."""
-        return self.looked == len(LOOKS.seeds)
+        """Whether all looks have their runs, or a run failed."""
+        return bool(self.failure) or self.looked == len(LOOKS.seeds)
 
     @property
     def next_core_s(self) -> float:
@@ -86,9 +87,17 @@ class Effort:
         parts = [part for part in self.parts if part.study == study]
         return [job for part in parts for job in part.of_look(part.looked)]
 
+    def ready(self, study: str) -> bool:
+        """Return whether all scenes of a study have the runs of the first look."""
+        return all(part.looked for part in self.parts if part.study == study)
+
+    def failures(self, study: str) -> list[str]:
+        """Return why runs of a study failed."""
+        return [part.failure for part in self.parts if part.study == study and part.failure]
+
     def decisions(self, study: str) -> list[Decision]:
         """Return what is known of the claims of a study; empty before its first runs."""
-        if not all(part.looked for part in self.parts if part.study == study):
+        if not self.ready(study):
             return []
         return decisions(self._studies[study].findings, self.rows(study))
 
@@ -104,10 +113,13 @@ class Effort:
                 f"{part.study} {part.scene}: up to {LOOKS.seeds[part.looked]} seeds, about "
                 f"{part.next_core_s:.0f} core seconds"
             )
-            for some in _by_seed(wanted):
-                if monotonic() >= until:
-                    return
-                make(some, processes, self._cache)
+            try:
+                for some in _by_seed(wanted):
+                    if monotonic() >= until:
+                        return
+                    make(some, processes, self._cache)
+            except RunError as error:
+                part.failure = str(error)
             part.load(self._cache)
 
     def _next(self) -> Part | None:

@@ -4,12 +4,13 @@ A study's claims are judged after 5, 10, 20 and 40 seeds (`LOOKS`). A claim that
 look keeps its verdict, and needs no further seeds. Over all looks and all claims of a study, the
 probability that any verdict is wrong is at most `LOOKS.error`: each look spends its part of the
 error (`lab.analysis.sequential`), and within a look, Holm's step-down procedure (1979) divides it
-among the claims. The p-value of a claim is the smallest error of a list at which its interval still
-decides.
+among all claims of the study that seeds can decide, also those that have too few seeds yet. The
+p-value of a claim is the smallest error of a list, which begins with that of the look, down to
+which its interval gives the same verdict.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -22,8 +23,8 @@ LOOKS = Looks((5, 10, 20, 40), error=0.05)
 FIRST_SEED = 2000
 """The first of the seeds that are reported. Seeds below 1,000 were used to build planners."""
 
-ERRORS = tuple(0.05 / 2**step for step in range(14))
-"""Errors at which intervals are computed to find p-values, in falling order."""
+HALVINGS = 12
+"""How often the error of a look is halved in the search for the p-value of a claim."""
 
 Findings = Callable[[pl.DataFrame], list[Finding]]
 
@@ -46,7 +47,7 @@ class Decision:
     @property
     def open(self) -> bool:
         """Whether more seeds may decide the claim."""
-        return self.seeds is None
+        return self.seeds is None and self.finding.decidable
 
 
 def seeds_of(look: int) -> range:
@@ -70,9 +71,10 @@ def decisions(findings: Findings, rows: pl.DataFrame, looks: Looks = LOOKS) -> l
         if not have - decided.keys():
             break
         error = looks.error_at(look)
-        tested = _tested(findings, part)
-        names = [name for name in tested if name in have]
-        for name, p in zip(names, holm([tested[name][0] for name in names]), strict=True):
+        tested = _tested(findings, part, error)
+        names = [each.claim for each in made if each.decidable]
+        ps = [tested[name][0] if name in have and name in tested else 1.0 for name in names]
+        for name, p in zip(names, holm(ps), strict=True):
             if name not in decided and p is not None and p <= error:
                 decided[name] = look, tested[name][1]
     return [_decision(each, decided.get(each.claim), _seeds(rows, each)) for each in made]
@@ -84,21 +86,24 @@ def _at_once(finding: Finding, seeds: int) -> Decision:
 
 def _decision(finding: Finding, found: tuple[int, Verdict] | None, now: int) -> Decision:
     look, verdict = (None, Verdict.UNKNOWN) if found is None else found
-    same = Finding(finding.claim, finding.ours, verdict, finding.why, finding.scene)
-    return Decision(same, look, now)
+    return Decision(replace(finding, verdict=verdict), look, now)
 
 
-def _tested(findings: Findings, rows: pl.DataFrame) -> dict[str, tuple[float, Verdict]]:
-    """Return each claim's p-value (1 if no error of the list decides) and verdict."""
+def _tested(
+    findings: Findings, rows: pl.DataFrame, error: float
+) -> dict[str, tuple[float, Verdict]]:
+    """Return each claim's p-value, 1 if it is not decided at the error of a look, and verdict."""
     found: dict[str, tuple[float, Verdict]] = {}
-    for error in ERRORS:
-        with at_confidence(1 - error):
-            for each in findings(rows):
-                before = found.setdefault(each.claim, (1.0, each.verdict))
-                if each.verdict is not Verdict.UNKNOWN and (
-                    before[0] == 1.0 or before[1] is each.verdict
-                ):
-                    found[each.claim] = error, each.verdict
+    steady: set[str] = set()  # claims with the same verdict at all errors so far
+    for halving in range(HALVINGS + 1):
+        level = error / 2**halving
+        with at_confidence(1 - level):
+            now = {each.claim: each.verdict for each in findings(rows)}
+        if not halving:
+            steady = {claim for claim, verdict in now.items() if verdict is not Verdict.UNKNOWN}
+            found = {claim: (1.0, verdict) for claim, verdict in now.items()}
+        steady = {claim for claim in steady if now.get(claim) is found[claim][1]}
+        found |= {claim: (level, now[claim]) for claim in steady}
     return found
 
 
@@ -106,9 +111,9 @@ def _seeds(rows: pl.DataFrame, finding: Finding) -> int:
     """Return how many of the first seeds all runs of a claim's scene have."""
     if finding.scene and "scene" in rows.columns:
         rows = rows.filter(scene=finding.scene)
-    return int(rows["seed"].n_unique())
-
-
-def open_scenes(found: Sequence[Decision]) -> set[str]:
-    """Return the scenes of open claims; the empty text stands for all runs of the study."""
-    return {each.finding.scene for each in found if each.open}
+    runs = dict(rows.group_by("seed").len().iter_rows())
+    first, complete = min(runs, default=FIRST_SEED), max(runs.values(), default=0)
+    many = 0
+    while runs.get(first + many, 0) == complete > 0:
+        many += 1
+    return many

@@ -41,7 +41,7 @@ def test_all_looks_together_err_as_rarely_as_stated() -> None:
 
 
 def test_a_planner_that_is_above_on_every_seed_wins() -> None:
-    verdict = judged({"one": SOME, "other": SOME - 2}, 0.01)
+    verdict = judged({"one": SOME, "other": SOME - 2}, 0.02)
     assert verdict.outcome is Outcome.WINNER
     assert verdict.label == "one"
 
@@ -52,8 +52,15 @@ def test_planners_within_five_percent_tie_and_the_rest_is_below() -> None:
     assert verdict.best == ("one", "other")
 
 
-def test_planners_that_serve_nobody_tie() -> None:
-    assert judged({"one": np.zeros(3), "other": np.zeros(3)}, 0.01).outcome is Outcome.TIE
+def test_a_cell_in_which_nobody_is_served_says_so_once_the_seeds_suffice() -> None:
+    few, many = ({"one": np.zeros(n), "other": np.zeros(n)} for n in (3, 8))
+    assert judged(few, 0.01).outcome is Outcome.UNDECIDED
+    assert judged(many, 0.01).outcome is Outcome.NOBODY
+
+
+def test_equal_values_decide_only_as_a_sign_test_would() -> None:
+    assert not surely_positive([1.0, 1.0, 1.0], 0.1)
+    assert surely_positive([1.0, 1.0, 1.0], 0.2)
 
 
 def test_noise_is_undecided_and_names_those_that_may_be_best() -> None:
@@ -73,7 +80,8 @@ def _measure(means: dict[str, float], asked: list[tuple[str, int]]) -> object:
         for seed in seeds:
             asked.append((planner, seed))
             noise = np.random.default_rng(seed).normal()  # the same for all planners of a seed
-            value = means[planner] + noise
+            own = np.random.default_rng((seed, len(planner))).normal()
+            value = means[planner] + noise + 0.01 * own
             rows.append({"planner": planner, "seed": seed, **dict.fromkeys(METRICS, value)})
         return rows
 
@@ -201,7 +209,7 @@ def test_an_atlas_is_resumed_and_its_verdicts_follow_from_the_table(tmp_path: ob
         (["--cells", "0"], "--cells 0: must be 1 or more"),
         (["--hours", "0"], "--hours 0: must be above 0"),
         (["--planners", "compas,greedy"], "--planners compas: there is no such planner"),
-        (["--planners", "greedy"], "--planners greedy: name at least two different planners"),
+        (["--planners", "greedy"], "--planners greedy: name two or more different planners"),
         (["--place", "greedy"], "has no atlas; make one by compass-lab atlas"),
         (["--rerun", "5"], "has no atlas; make one by compass-lab atlas"),
     ],

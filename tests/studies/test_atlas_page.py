@@ -52,7 +52,13 @@ def test_the_page_says_who_is_best_where(tmp_path: Path, monkeypatch: pytest.Mon
     assert "80 % of the queries' time" in text
     assert "0 % of cells are ties, and 0 % are undecided" in text
     assert "No cells were rerun" in text
-    reversed_ = {"ahead": "compass", "behind": "greedy", "change": None, "size": None}
+    reversed_ = {
+        "ahead": "compass",
+        "behind": "greedy",
+        "change": None,
+        "size": None,
+        "ordered": True,
+    }
     pl.DataFrame([{**reversed_, "ratio": None}]).write_parquet(
         tmp_path / "kept" / "reversals.parquet"
     )

@@ -76,7 +76,8 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
             )
             if histories > GOOD:
                 # The cost of a history is our own assumption, which our runs cannot confirm.
-                finding = replace(finding, verdict=Verdict.UNKNOWN, why=_assumed(both, histories))
+                why = _assumed(both, histories)
+                finding = replace(finding, verdict=Verdict.UNKNOWN, why=why, decidable=False)
             found.append(finding)
     return found
 

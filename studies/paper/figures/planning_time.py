@@ -89,6 +89,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
             f"{1e3 * CHARGES_S['search_step']:g} ms are charged",
             Verdict.UNKNOWN,
             "the cost model takes it from the paper; nothing is measured",
+            decidable=False,
         )
     )
     return found
