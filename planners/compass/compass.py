@@ -63,6 +63,10 @@ class Compass(InRange, Planner):
     each part says what it reconstructs. This planner departs from the paper in two ways: active
     plans are profiled further, and running queries are matched together with waiting ones.
 
+    Defaults decide at the accuracy floor by the paper's t-test, like ``planner=compass_t_test``.
+    The file of ``planner=compass`` accepts configurations by a stated probability instead
+    (`planners.compass.profiling.decisions.Certain`).
+
     Args:
         search: finds plans for one query.
         scheduler: decides which query gets which plan.
