@@ -12,6 +12,7 @@ from lab.atlas.axes import Cell
 from lab.atlas.race import GOODPUT, race
 from lab.atlas.runs import FULL, CellRuns, Plan
 from lab.atlas.verdicts import Outcome
+from lab.common.errors import InputError
 from lab.run_cache.jobs import prepare_workers
 
 FRESH = 1000
@@ -44,7 +45,10 @@ def rerun(
     again = Parallel(processes, return_as="generator_unordered", pre_dispatch=processes)(
         delayed(partial(_again, plan))(*each) for each in tasks
     )
-    rows = pl.DataFrame(list(again)).join(chosen, "cell")
+    made = sorted(again, key=lambda row: int(row["cell"]))
+    if not made:
+        raise InputError("no cell was rerun: no cell is decided, or --hours is too short")
+    rows = pl.DataFrame(made).join(chosen, "cell")
     before, after = (pl.col(name).str.split(",") for name in (f"{GOODPUT}_best", "full_best"))
     common = before.list.set_intersection(after).list.len() > 0
     either = (pl.col("full_verdict") == pl.col(f"{GOODPUT}_verdict")) | (

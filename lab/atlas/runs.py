@@ -125,15 +125,21 @@ class Atlas:
         about = json.loads(json.dumps(asdict(plan)))
         path = directory / ABOUT
         if path.exists():
-            found = json.loads(path.read_text(encoding="utf-8"))
+            try:
+                found = json.loads(path.read_text(encoding="utf-8"))
+                self.wall_s = float(found["wall_s"])
+                self.rows += pl.read_parquet(directory / RUNS).to_dicts()
+            except (ValueError, KeyError, TypeError, OSError, pl.exceptions.PolarsError) as error:
+                raise InputError(
+                    f"--out {directory}: has a damaged atlas ({one_line(error)}); choose another "
+                    "directory"
+                ) from None
             for key, value in about.items():
                 if found.get(key) != value:
                     raise InputError(
                         f"--out {directory}: has an atlas with {key}={found.get(key)}, not "
                         f"{value}; choose another directory"
                     )
-            self.wall_s = float(found["wall_s"])
-            self.rows += pl.read_parquet(directory / RUNS).to_dicts()
         self._about = about
 
     @classmethod

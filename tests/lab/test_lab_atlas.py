@@ -1,6 +1,7 @@
 """The regime atlas: looks, verdicts, the race, the design, the tree and the command."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -210,6 +211,7 @@ def test_an_atlas_is_resumed_and_its_verdicts_follow_from_the_table(tmp_path: ob
         (["--hours", "0"], "--hours 0: must be above 0"),
         (["--planners", "compas,greedy"], "--planners compas: there is no such planner"),
         (["--planners", "greedy"], "--planners greedy: name two or more different planners"),
+        (["--rerun", "-5"], "--rerun -5: must not be negative"),
         (["--place", "greedy"], "has no atlas; make one by compass-lab atlas"),
         (["--rerun", "5"], "has no atlas; make one by compass-lab atlas"),
     ],
@@ -220,4 +222,12 @@ def test_bad_input_gets_one_sentence(
     assert main(["atlas", "--out", str(tmp_path), *words]) == 2
     error = capsys.readouterr().err
     assert sentence in error
+    assert error.count("\n") == 1
+
+
+def test_a_damaged_atlas_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "atlas.json").write_text("{", encoding="utf-8")
+    assert main(["atlas", "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "has a damaged atlas" in error
     assert error.count("\n") == 1
