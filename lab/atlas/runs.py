@@ -120,7 +120,7 @@ class Atlas:
 
     def __init__(self, directory: Path, plan: Plan) -> None:
         self.directory, self.plan = directory, plan
-        self.core_s = self.wall_s = 0.0
+        self.wall_s = 0.0
         self.rows: list[Row] = []
         about = json.loads(json.dumps(asdict(plan)))
         path = directory / ABOUT

@@ -1,4 +1,4 @@
-"""What is told about the world, and affects nothing."""
+"""An observer of the world, which affects nothing in it."""
 
 from typing import Protocol
 
@@ -7,7 +7,7 @@ from sim.api.plan import Plan
 
 
 class Watcher(Protocol):
-    """Is told of arrivals and deployments when they happen; planners never see it."""
+    """Observes arrivals and deployments when they happen; planners never see it."""
 
     def arrived(self, query: Query, truth: QueryTruth) -> None:
         """Note a query that arrives now, with all that is true of it."""

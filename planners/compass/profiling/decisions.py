@@ -7,14 +7,14 @@ stated probability, and may look at the same items as often as it likes.
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cache
-from math import inf, isnan, log, sqrt
+from math import inf, log, sqrt
 from statistics import NormalDist
 from typing import Annotated
 
 import numpy as np
 
 from planners.common.ranges import InRange, Positive
-from planners.compass.profiling.estimates import decided
+from planners.compass.profiling.estimates import decided, side_of_floor
 from scenarios.numerics import Floats
 from scenarios.ranges import Range
 
@@ -98,19 +98,14 @@ class Certain(InRange, Decision):
         alpha: float,
     ) -> bool | None:
         """Return on which side of the confidence sequence the floor is, or None if inside."""
-        if isnan(mean):
-            return None
-        if floor is None:
-            return True
-        if freedom < 1 or not variance < inf:
-            return None
-        critical = critical_anytime(
-            2 * (1 - self.certainty), max(1, int(freedom)), count, self.tightest_at
+        level = 2 * (1 - self.certainty)
+        return side_of_floor(
+            mean,
+            variance,
+            freedom,
+            floor,
+            lambda each: critical_anytime(level, each, count, self.tightest_at),
         )
-        half = critical * sqrt(variance)
-        if mean - half > floor:
-            return True
-        return False if mean + half < floor else None
 
 
 APART = 0.05

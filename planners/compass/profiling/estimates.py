@@ -1,5 +1,6 @@
 """Plain and stratified estimates of mean accuracy, their variances, and tests against a floor."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from math import inf, isnan, sqrt
@@ -235,13 +236,27 @@ def decided(
     mean: float, variance: float, freedom: float, floor: float | None, alpha: float
 ) -> bool | None:
     """Return whether a two-sided t-test finds a mean above a floor, or None if it is undecided."""
+    return side_of_floor(mean, variance, freedom, floor, lambda each: critical_t(alpha, each))
+
+
+def side_of_floor(
+    mean: float,
+    variance: float,
+    freedom: float,
+    floor: float | None,
+    critical: Callable[[int], float],
+) -> bool | None:
+    """Return whether a mean's interval is above a floor, or None if it contains the floor.
+
+    ``critical`` returns how many standard errors the interval extends at some degrees of freedom.
+    """
     if isnan(mean):
         return None
     if floor is None:
         return True
     if freedom < 1 or not variance < inf:
         return None
-    half = critical_t(alpha, max(1, int(freedom))) * sqrt(variance)
+    half = critical(max(1, int(freedom))) * sqrt(variance)
     if mean - half > floor:
         return True
     return False if mean + half < floor else None

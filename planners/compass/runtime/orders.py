@@ -91,7 +91,7 @@ def first_that_fits(
     """
     asking = {each.query.id for each in wanted}
     # these queries would replace their own orders
-    beside = [
+    counted = [
         (query, record.plan)
         for query, record in _promised(context).values()
         if query.id not in asking
@@ -107,7 +107,7 @@ def first_that_fits(
                 (each.query, [each.plans[at] for at in numbers])
                 for each, numbers in zip(rest, some, strict=True)
             ],
-            beside,
+            counted,
         )
         for each, its, numbers, place in zip(rest, more, some, of_machines, strict=True):
             number = None if place is None else numbers[place]
@@ -115,7 +115,7 @@ def first_that_fits(
                 if not _goes(its[number], left):
                     break  # The queries before it took this room, so its other plans are next.
                 left -= its[number]
-                beside.append((each.query, each.plans[number]))
+                counted.append((each.query, each.plans[number]))
             found.append(number)
     return found
 

@@ -176,12 +176,12 @@ class PooledAccuracy:
         at = np.concatenate([each.configuration for each in self._seen])
         sizes = [len(each.accuracy) for each in self._seen]
         of = np.repeat(np.arange(len(self._seen)), sizes)
-        square, beside = np.ix_(at, at), (self._moved @ self._here)[of]
+        square, alignment = np.ix_(at, at), (self._moved @ self._here)[of]
         theirs = LEVEL_SD**2 + slopes[square] * (self._moved @ self._moved.T)[np.ix_(of, of)]
         theirs += np.where(of[:, None] == of, own[square], 0.0)
         for each, size, end in zip(self._seen, sizes, accumulate(sizes), strict=True):
             theirs[end - size : end, end - size : end] += errors(each, self.item_variance)
-        across = LEVEL_SD**2 + slopes[:, at] * beside
+        across = LEVEL_SD**2 + slopes[:, at] * alignment
         found = np.concatenate([each.accuracy for each in self._seen]) - mean[at]
         beliefs, evidence = zip(
             *(
