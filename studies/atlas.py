@@ -16,6 +16,7 @@ from lab.atlas.advice import best_share, shares, tree, verdicts, words_of
 from lab.atlas.axes import AXES, Ordered
 from lab.atlas.pictures import draw_pairs
 from lab.atlas.race import GOODPUT, METRICS, PER_DOLLAR
+from lab.atlas.rerun import Again
 from lab.atlas.runs import ABOUT, RUNS, Atlas
 from lab.atlas.verdicts import Outcome
 from lab.reporting.render import render
@@ -71,7 +72,9 @@ def page() -> str:
         ],
         words_of=words_of,
         shown=SHOWN,
-        rerun=None if rerun is None else (int(rerun["same"].sum()), len(rerun)),
+        rerun=None
+        if rerun is None
+        else {each: int((rerun["again"] == each).sum()) for each in Again},
         reversals=[] if reversals is None else [*map(_reversed, reversals.iter_rows(named=True))],
     )
     return text.rstrip() + "\n"

@@ -9,9 +9,10 @@ import polars as pl
 from scipy.stats import binomtest
 
 from lab.atlas.axes import AXES, CATEGORIES, ORDERED, Ordered
-from lab.atlas.race import METRICS, Raced, race
-from lab.atlas.runs import FIRST_SEED, Plan
+from lab.atlas.race import Raced, Row, race
+from lab.atlas.runs import Plan
 from lab.atlas.verdicts import Outcome
+from scenarios.numerics import Ints
 
 DEPTH = 3
 HELD_OUT = 0.25
@@ -33,11 +34,10 @@ def verdicts(runs: pl.DataFrame, plan: Plan) -> pl.DataFrame:
         raced = _again(part, plan)
         first = part.row(0, named=True)
         row = {"cell": first["cell"], **{axis.name: first[axis.name] for axis in AXES}}
-        for metric in METRICS:
-            verdict = raced.verdicts[metric]
+        for metric, verdict in raced.verdicts.items():
             row[f"{metric}_verdict"] = verdict.label
             row[f"{metric}_best"] = ",".join(sorted(verdict.best))
-        mean = part.filter(pl.col("seed") < FIRST_SEED + 3)
+        mean = part.filter(pl.col("seed") < plan.seed(first["cell"], 3))
         mean = mean.group_by("planner").agg(pl.col("goodput", "active").mean())
         row["seeds"] = raced.seeds
         row["served"] = max((mean["goodput"] / mean["active"]).fill_nan(0.0).to_list())
@@ -47,11 +47,12 @@ def verdicts(runs: pl.DataFrame, plan: Plan) -> pl.DataFrame:
 
 def _again(part: pl.DataFrame, plan: Plan) -> Raced:
     stored = {(row["planner"], row["seed"]): row for row in part.iter_rows(named=True)}
-    return race(
-        plan.planners,
-        lambda planner, seeds: [stored[planner, FIRST_SEED + seed] for seed in seeds],
-        plan.looks,
-    )
+    cell = part["cell"][0]
+
+    def measure(planner: str, numbers: Sequence[int]) -> list[Row]:
+        return [stored[planner, plan.seed(cell, number)] for number in numbers]
+
+    return race(plan.planners, measure, plan.looks, plan.metrics)
 
 
 def shares(found: pl.DataFrame, planners: Sequence[str], metric: str) -> pl.DataFrame:
@@ -96,9 +97,9 @@ class Leaf:
     """One leaf of a decision tree: its conditions, its advice and how many cells agree."""
 
     conditions: tuple[str, ...]
-    advice: str
+    advice: str  # a planner, or that nobody serves any query
     cells: int
-    agreeing: int  # cells of the leaf with this verdict, among those that the tree was fitted to
+    agreeing: int  # cells of the leaf in which the advice is the best planner or ties with it
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,8 @@ class Tree:
     """A decision tree in words, with its accuracy on held-out cells and that of one answer."""
 
     leaves: tuple[Leaf, ...]
-    accuracy: float
-    always: str  # the most frequent verdict of the fitted cells
+    accuracy: float  # share of held-out cells in which the advice is the best planner or ties
+    always: str  # the best single advice for the fitted cells
     always_accuracy: float  # its accuracy on the held-out cells
     tested: int  # number of held-out cells
 
@@ -115,27 +116,36 @@ class Tree:
 def tree(found: pl.DataFrame, metric: str, seed: int = 0) -> Tree | None:
     """Fit a tree of `DEPTH` to the decided cells, apart from those that are held out.
 
-    Returns None if there are too few cells for two leaves and a test.
+    A cell with k tied planners counts as 1 / k of a cell for each. Returns None if there are too
+    few cells for two leaves and a test.
     """
+    from sklearn.model_selection import train_test_split
     from sklearn.tree import DecisionTreeClassifier
 
     decided = found.filter(pl.col(f"{metric}_verdict") != Outcome.UNDECIDED).sort("cell")
     if len(decided) < 4 * LEAST_CELLS:
         return None
-    truth = decided[f"{metric}_verdict"].to_numpy()
+    best = [
+        names.split(",") if names else [str(Outcome.NOBODY)] for names in decided[f"{metric}_best"]
+    ]
     features, names = _features(decided)
-    held = np.random.default_rng(seed).random(len(decided)) < HELD_OUT
+    fit, held = train_test_split(np.arange(len(decided)), test_size=HELD_OUT, random_state=seed)
+    rows = [(cell, name, 1 / len(best[cell])) for cell in fit for name in best[cell]]
+    cells, labels, weights = map(np.array, zip(*rows, strict=True))
     model = DecisionTreeClassifier(
-        max_depth=DEPTH, min_samples_leaf=LEAST_CELLS, random_state=seed
-    ).fit(features[~held], truth[~held])
-    labels, counts = np.unique(truth[~held], return_counts=True)
-    always = str(labels[counts.argmax()])
+        max_depth=DEPTH, min_weight_fraction_leaf=LEAST_CELLS / len(fit), random_state=seed
+    ).fit(features[cells], labels, weights)
+
+    def right(advice: Sequence[str], of: Sequence[int]) -> float:
+        return float(np.mean([name in best[cell] for name, cell in zip(advice, of, strict=True)]))
+
+    always = max(sorted(set(labels)), key=lambda name: right([name] * len(fit), fit))
     return Tree(
-        tuple(_leaves(model, names)),
-        float((model.predict(features[held]) == truth[held]).mean()),
-        always,
-        float((truth[held] == always).mean()),
-        int(held.sum()),
+        tuple(_leaves(model, names, [best[cell] for cell in fit], model.apply(features[fit]))),
+        right(model.predict(features[held]), held),
+        str(always),
+        right([always] * len(held), held),
+        len(held),
     )
 
 
@@ -151,15 +161,19 @@ def _features(found: pl.DataFrame) -> tuple[Any, list[tuple[Any, str]]]:
 
 
 def _leaves(
-    model: Any, names: Sequence[tuple[Any, str]], node: int = 0, path: tuple[str, ...] = ()
+    model: Any,
+    names: Sequence[tuple[Any, str]],
+    best: Sequence[Sequence[str]],
+    leaf_of: Ints,
+    node: int = 0,
+    path: tuple[str, ...] = (),
 ) -> Iterator[Leaf]:
     fitted = model.tree_
     left, right = fitted.children_left[node], fitted.children_right[node]
     if left == right:
-        shares_, count = fitted.value[node][0], int(fitted.n_node_samples[node])
-        best = int(shares_.argmax())
-        agreeing = round(float(shares_[best] / shares_.sum()) * count)
-        yield Leaf(path, str(model.classes_[best]), count, agreeing)
+        advice = str(model.classes_[int(fitted.value[node][0].argmax())])
+        here = [best[cell] for cell in np.flatnonzero(leaf_of == node).tolist()]
+        yield Leaf(path, advice, len(here), sum(advice in each for each in here))
         return
     axis, value = names[fitted.feature[node]]
     if isinstance(axis, Ordered):
@@ -167,8 +181,8 @@ def _leaves(
         below, above = f"{axis.words} is at most {limit}", f"{axis.words} is above {limit}"
     else:
         below, above = f"{axis.words} is not {value}", f"{axis.words} is {value}"
-    yield from _leaves(model, names, left, (*path, below))
-    yield from _leaves(model, names, right, (*path, above))
+    yield from _leaves(model, names, best, leaf_of, left, (*path, below))
+    yield from _leaves(model, names, best, leaf_of, right, (*path, above))
 
 
 def words_of(leaf: Leaf) -> str:

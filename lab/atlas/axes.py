@@ -8,9 +8,12 @@ The number of queries follows from the load and the machines (`lab.analysis.sizi
 the GPU time per second that living queries need at the least, over the capacity of the cluster.
 Machines are chosen among the sets of `MACHINES` for which the load means between `LEAST_QUERIES`
 and `MOST_QUERIES` queries: results of fewer queries are mostly noise, and more take long.
+
+So that short runs are like a part of a long one, queries arrive faster at first (`FILLING`), until
+as many live as later on, and what drifts comes and goes with a period.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import exp, log
@@ -27,6 +30,17 @@ LIFETIME_S = 300.0
 """Mean lifetime of queries: half the default, so that short runs see enough queries."""
 
 LEAST_QUERIES, MOST_QUERIES = 4.0, 16.0
+
+FILLING = 4.0
+"""How many times faster queries arrive at first."""
+
+FILLED_S = -LIFETIME_S * log(1 - 1 / FILLING)
+"""Seconds after which the mean number of living queries is that of later times, if lifetimes are
+exponential."""
+
+PERIOD_S = 600.0
+"""Period of what drifts. It is the time that counts in a short run, so that short and long runs
+have as much drift."""
 
 MACHINES: Mapping[str, tuple[str, int, int]] = {
     "1 T4": ("n1-standard-4+T4", 1, 0),
@@ -101,11 +115,16 @@ CONTENT = Ordered(
 SLO_SCALE = Ordered("slo_scale", "the latency bound", "times the application's", 0.7, 2.5)
 BOARDS = Ordered("profiling_boards", "the number of profiling boards", "", 1.0, 16.0)
 PRICE = Ordered("profiling_price", "the price of profiling", "times the list price", 0.1, 4.0)
-DRIFT = Categories(
-    "drift",
-    "the drift",
-    ("none", "rate_surge", "link_recovery", "content_ramp", "device_recovery"),
-)
+DRIFTING: Mapping[str, str] = {
+    "nothing": "",
+    "arrivals": "kind:rate_change,factor:3.0",
+    "links": "kind:link_degradation,factor:0.33,share:0.5",
+    "content": "kind:content_shift,factor:0.5,share:0.5",
+    "devices": "kind:device_slowdown,factor:0.5,share:0.5",
+}
+"""What drifts, and the change at its height, as an event of ``drift.events``."""
+
+DRIFT = Categories("drift", "what drifts", tuple(DRIFTING))
 
 AXES: tuple[Ordered | Categories, ...] = (
     APPLICATION,
@@ -132,7 +151,7 @@ DEFAULT: Mapping[str, Any] = {
     "slo_scale": 1.0,
     "profiling_boards": 4.0,
     "profiling_price": 1.0,
-    "drift": "none",
+    "drift": "nothing",
 }
 """The default configuration as a point on the axes, with queries that stay for `LIFETIME_S`."""
 
@@ -168,7 +187,7 @@ class Cell:
             f"application={value[APPLICATION.name]}",
             *_cluster(machine, edge, cloud),
             f"network={value[NETWORK.name]}",
-            f"drift={value[DRIFT.name]}",
+            f"drift.events=[{','.join(_events(value[DRIFT.name]))}]",
             f"horizon_s={horizon_s:g}",
             f"workload.rate={self.queries / LIFETIME_S:.4g}",
             f"workload.lifetime_mean_s={LIFETIME_S:g}",
@@ -187,6 +206,13 @@ def design(count: int, seed: int) -> list[Cell]:
     """
     points = qmc.Sobol(len(AXES), scramble=True, seed=seed).random_base2((count - 1).bit_length())
     return [Cell.of(point.tolist()) for point in points[:count]]
+
+
+def _events(drifting: str) -> Iterator[str]:
+    """Yield the events of a run as overrides: faster arrivals at first, and what drifts."""
+    yield f"{{kind:rate_change,factor:{FILLING},at_s:0.0,duration_s:{FILLED_S:.1f}}}"
+    if change := DRIFTING[drifting]:
+        yield f"{{{change},at_s:{PERIOD_S / 2},period_s:{PERIOD_S}}}"
 
 
 def _cluster(machine: str, edge: int, cloud: int) -> list[str]:

@@ -36,14 +36,19 @@ class Raced:
     seeds: int
 
 
-def race(planners: Sequence[str], measure: Measure, looks: Looks = LOOKS) -> Raced:
-    """Compare planners on more and more seeds; see the module."""
+def race(
+    planners: Sequence[str],
+    measure: Measure,
+    looks: Looks = LOOKS,
+    metrics: Sequence[str] = METRICS,
+) -> Raced:
+    """Compare planners by some of `METRICS` on more and more seeds; see the module."""
     found: dict[str, list[Row]] = {name: [] for name in planners}
-    left = {metric: list(planners) for metric in METRICS}
+    left = {metric: list(planners) for metric in metrics}
     verdicts: dict[str, CellVerdict] = {}
     before = 0
     for seeds in looks.seeds:
-        open_ = [metric for metric in METRICS if metric not in verdicts]
+        open_ = [metric for metric in metrics if metric not in verdicts]
         for name in planners:
             if any(name in left[metric] for metric in open_):
                 found[name] += measure(name, range(before, seeds))
@@ -57,7 +62,7 @@ def race(planners: Sequence[str], measure: Measure, looks: Looks = LOOKS) -> Rac
                 dropped = hopeless(values, error)
                 left[metric] = [name for name in left[metric] if name not in dropped]
         before = seeds
-        if len(verdicts) == len(METRICS):
+        if len(verdicts) == len(metrics):
             break
     return Raced(verdicts, [row for rows in found.values() for row in rows], before)
 

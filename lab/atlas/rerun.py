@@ -1,67 +1,66 @@
-"""Reruns random cells of an atlas at full length with all planners, to check the short runs."""
+"""Reruns random cells of an atlas at full length with all planners, to check the short runs.
 
-from collections.abc import Sequence
-from functools import partial
-from time import perf_counter
-from typing import Any
+The reruns are an atlas of their own, `FULL_LENGTH` in the directory of the first one. It has other
+seeds and is judged by goodput only.
+"""
+
+from dataclasses import replace
+from enum import StrEnum
 
 import polars as pl
-from joblib import Parallel, delayed
 
-from lab.atlas.axes import Cell
-from lab.atlas.race import GOODPUT, race
-from lab.atlas.runs import FULL, CellRuns, Plan
+from lab.atlas.advice import verdicts
+from lab.atlas.axes import design
+from lab.atlas.race import GOODPUT
+from lab.atlas.runs import FULL, Atlas
 from lab.atlas.verdicts import Outcome
-from lab.common.errors import InputError
-from lab.run_cache.jobs import prepare_workers
 
-FRESH = 1000
-"""The first seed number of reruns, so that they share no seed with the atlas."""
+FULL_LENGTH = "full_length"
+SKIPPED = 50
+"""Seeds of each cell that reruns skip, so that they share no seed with the atlas."""
 
 
-def rerun(
-    found: pl.DataFrame,
-    cells: Sequence[Cell],
-    plan: Plan,
-    count: int,
-    processes: int,
-    until_s: float,
-) -> pl.DataFrame:
-    """Rerun `count` random decided cells; return both verdicts on goodput for each.
+class Again(StrEnum):
+    """What a rerun says about the verdict of a cell."""
 
-    Column ``same`` says whether the winner is the same, or whether a tie has a planner in common
-    with the earlier tie. A rerun whose seeds cannot tell is the same if the earlier best planner is
-    still among those that could be best.
-    """
-    decided = found.filter(pl.col(f"{GOODPUT}_verdict") != Outcome.UNDECIDED)
-    chosen = decided.sample(min(count, len(decided)), shuffle=True, seed=1)
-    started = perf_counter()
-    prepare_workers()
-    tasks = (
-        (row["cell"], cells[row["cell"]])
-        for row in chosen.iter_rows(named=True)
-        if perf_counter() - started < until_s
+    SAME = "same"  # the same winner, or a tie with a planner in common
+    POSSIBLE = "possible"  # undecided, and a planner of the verdict can still be the best
+    OTHER = "other"
+
+
+def full_length(made: Atlas) -> Atlas:
+    """Return the atlas of reruns that belongs to an atlas."""
+    plan = replace(made.plan, length=FULL, metrics=(GOODPUT,), skipped=SKIPPED)
+    return Atlas(made.directory / FULL_LENGTH, plan)
+
+
+def rerun(made: Atlas, again: Atlas, count: int, processes: int, until_s: float) -> list[str]:
+    """Rerun `count` random decided cells; return the sentences of those that failed."""
+    found = verdicts(made.frame, made.plan)
+    decided = found.filter(pl.col(f"{GOODPUT}_verdict") != Outcome.UNDECIDED)["cell"]
+    chosen = decided.sample(min(count, len(decided)), shuffle=True, seed=1).to_list()
+    every = design(max(found["cell"]) + 1, made.plan.design_seed)
+    with again.locked():
+        return again.extend({cell: every[cell] for cell in chosen}, processes, until_s)
+
+
+def compared(made: Atlas, again: Atlas) -> pl.DataFrame:
+    """Return a row per rerun cell: both verdicts on goodput, and ``again``, one of `Again`."""
+    full = verdicts(again.frame, again.plan).select(
+        "cell",
+        full_verdict=f"{GOODPUT}_verdict",
+        full_best=f"{GOODPUT}_best",
     )
-    again = Parallel(processes, return_as="generator_unordered", pre_dispatch=processes)(
-        delayed(partial(_again, plan))(*each) for each in tasks
-    )
-    made = sorted(again, key=lambda row: int(row["cell"]))
-    if not made:
-        raise InputError("no cell was rerun: no cell is decided, or --hours is too short")
-    rows = pl.DataFrame(made).join(chosen, "cell")
+    rows = verdicts(made.frame, made.plan).join(full, "cell").sort("cell")
     before, after = (pl.col(name).str.split(",") for name in (f"{GOODPUT}_best", "full_best"))
     common = before.list.set_intersection(after).list.len() > 0
-    either = (pl.col("full_verdict") == pl.col(f"{GOODPUT}_verdict")) | (
-        pl.col("full_verdict") == Outcome.UNDECIDED
+    nobody = pl.col("full_verdict") == Outcome.NOBODY
+    same = pl.col("full_verdict") == pl.col(f"{GOODPUT}_verdict")
+    open_ = pl.col("full_verdict") == Outcome.UNDECIDED
+    return rows.with_columns(
+        again=pl.when(same & (common | nobody))
+        .then(pl.lit(str(Again.SAME)))
+        .when(common & open_)
+        .then(pl.lit(str(Again.POSSIBLE)))
+        .otherwise(pl.lit(str(Again.OTHER)))
     )
-    return rows.with_columns(same=common & either)
-
-
-def _again(plan: Plan, number: int, cell: Cell) -> dict[str, Any]:
-    runs = CellRuns(number, cell, FULL, FRESH)
-    verdict = race(plan.planners, runs, plan.looks).verdicts[GOODPUT]
-    return {
-        "cell": number,
-        "full_verdict": verdict.label,
-        "full_best": ",".join(sorted(verdict.best)),
-    }

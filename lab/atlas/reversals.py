@@ -6,22 +6,25 @@ planners run every change on a few seeds. Then, for each pair, fresh seeds must 
 surely ahead in the default scene, and, beginning with the smallest change that reverses their
 means, that the other one is surely ahead there. Half of the error is for the default scene. The
 k-th change that is tried gets 1 / (k (k + 1)) of the other half, which adds up to all of it.
+
+Runs are cached (`lab.run_cache.jobs`), so an interrupted search continues.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
-from joblib import Parallel, delayed
 
 from lab.analysis.sequential import surely_positive
-from lab.atlas.axes import AXES, DEFAULT, Cell, Ordered
-from lab.atlas.race import GOODPUT, Row
-from lab.atlas.runs import CellRuns, Length
-from lab.run_cache.jobs import prepare_workers
+from lab.analysis.statistics import Floats
+from lab.atlas.axes import AXES, DEFAULT, PRICE, Cell, Ordered
+from lab.atlas.race import GOODPUT
+from lab.atlas.runs import SHORT, measured, planner_override
+from lab.run_cache.jobs import Job, make
+from lab.runs.api import Result
 
 STEPS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75)
 """Parts of an axis by which values move, up and down."""
@@ -29,9 +32,9 @@ STEPS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75)
 OF_CATEGORY = 0.5
 """Size of a change to another category."""
 
-SCREENED = range(5)
-CONFIRMED = range(100, 116)
-"""Numbers of the seeds that search for changes, and of the fresh ones that confirm them."""
+SCREENED = range(9000, 9005)
+CONFIRMED = range(9100, 9116)
+"""Seeds that search for changes, and fresh ones that confirm them."""
 
 ERROR = 0.05
 """Probability with which a confirmation may err."""
@@ -51,6 +54,8 @@ def changes() -> list[Change]:
     """Return the default scene and all changes of one axis, the smallest first."""
     found = [Change("", "nothing changes", 0.0, Cell(DEFAULT))]
     for axis in AXES:
+        if axis is PRICE:
+            continue  # It changes no goodput.
         default = DEFAULT[axis.name]
         for size, value in _others(axis, default):
             if isinstance(axis, Ordered):
@@ -72,22 +77,41 @@ def _others(axis: Any, default: Any) -> Iterator[tuple[float, Any]]:
                 yield step, axis.at(coordinate)
 
 
-def screen(
-    planners: Sequence[str], length: Length, processes: int, seeds: Sequence[int] = SCREENED
-) -> pl.DataFrame:
-    """Run all planners on every change; the rows have the change's number as ``cell``."""
-    prepare_workers()
-    tasks = [
-        (number, change.cell, name) for number, change in enumerate(changes()) for name in planners
-    ]
-    made = Parallel(processes)(
-        delayed(_runs)(number, cell, length, name, seeds) for number, cell, name in tasks
-    )
-    return pl.DataFrame([row for rows in made for row in rows], infer_schema_length=None)
+class Runs:
+    """Makes the runs of the changes, a batch at a time.
+
+    Args:
+        cache: directory of the finished runs.
+        processes: number of runs at the same time.
+    """
+
+    def __init__(self, cache: Path, processes: int) -> None:
+        self._cache, self._processes = cache, processes
+        self._changes = changes()
+
+    def __call__(
+        self, numbers: Sequence[int], planners: Sequence[str], seeds: Sequence[int]
+    ) -> dict[tuple[int, str], Floats]:
+        """Return the goodput of planners on all seeds, by the number of the change and planner."""
+        keys = [(number, name) for number in numbers for name in planners]
+        jobs = [
+            Job(
+                (*self._changes[number].cell.overrides(SHORT.horizon_s), planner_override(name)),
+                seed,
+                counted_goodput,
+                {"change": self._changes[number].words, "planner": name},
+            )
+            for number, name in keys
+            for seed in seeds
+        ]
+        rows = make(jobs, self._processes, self._cache)
+        values = np.array([row[GOODPUT] for row in rows], dtype=float).reshape(len(keys), -1)
+        return dict(zip(keys, values, strict=True))
 
 
-def _runs(number: int, cell: Cell, length: Length, planner: str, seeds: Sequence[int]) -> list[Row]:
-    return CellRuns(number, cell, length)(planner, seeds)
+def counted_goodput(result: Result) -> dict[str, float]:
+    """Return the goodput of a run after the warm-up."""
+    return {GOODPUT: measured(result, SHORT, 1.0)[GOODPUT]}
 
 
 @dataclass(frozen=True)
@@ -101,42 +125,32 @@ class Reversal:
     ordered: bool = True  # whether the first planner is surely ahead in the default scene
 
 
-def reversals(
-    rows: pl.DataFrame, planners: Sequence[str], length: Length, processes: int
-) -> list[Reversal]:
-    """Return the smallest confirmed change for each pair of planners, from the rows of `screen`."""
-    means: Mapping[tuple[int, str], float] = {
-        (cell, name): value
-        for cell, name, value in rows.group_by("cell", "planner")
-        .agg(pl.col(GOODPUT).mean())
-        .iter_rows()
-    }
-    every, kept = changes(), {}
+def reversals(planners: Sequence[str], runs: Runs) -> list[Reversal]:
+    """Return the smallest confirmed change for each pair of planners.
 
-    def confirmed(number: int, name: str) -> np.ndarray[Any, Any]:
-        if (number, name) not in kept:
-            parts = np.array_split(np.array(CONFIRMED), processes)
-            made = Parallel(processes)(
-                delayed(_runs)(number, every[number].cell, length, name, part.tolist())
-                for part in parts
-            )
-            kept[number, name] = np.array([row[GOODPUT] for part in made for row in part])
-        return kept[number, name]
+    Raises what `lab.run_cache.jobs.make` raises; finished runs are kept.
+    """
+    every = changes()
+    screened = runs(range(len(every)), planners, SCREENED)
+    mean = {key: float(values.mean()) for key, values in screened.items()}
+
+    def confirmed(number: int, name: str) -> Floats:
+        return runs([number], [name], CONFIRMED)[number, name]
 
     found = []
     for pair in combinations(planners, 2):
-        ahead, behind = sorted(pair, key=lambda name: -means[0, name])
+        ahead, behind = sorted(pair, key=lambda name: -mean[0, name])
         answer, tried = Reversal(ahead, behind, None), 0
         if not surely_positive(confirmed(0, ahead) - confirmed(0, behind), ERROR / 2):
             found.append(Reversal(ahead, behind, None, ordered=False))
             continue
         for number, change in enumerate(every):
-            if means[number, behind] > means[number, ahead]:
+            if mean[number, behind] > mean[number, ahead]:
                 tried += 1
                 ours, theirs = confirmed(number, behind), confirmed(number, ahead)
                 if surely_positive(ours - theirs, ERROR / 2 / (tried * (tried + 1))):
-                    mean = float(theirs.mean())
-                    ratio = float(ours.mean()) / mean if mean else None
+                    least = float(theirs.mean())
+                    ratio = float(ours.mean()) / least if least else None
                     answer = Reversal(ahead, behind, change, ratio)
                     break
         found.append(answer)

@@ -2,9 +2,11 @@
 
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from time import perf_counter, process_time
 
@@ -12,14 +14,16 @@ import polars as pl
 from joblib import Parallel, delayed
 
 from lab.analysis.sequential import Looks
-from lab.atlas.axes import PRICE, Cell, design
-from lab.atlas.race import GOODPUT, LOOKS, PER_DOLLAR, Row, race
+from lab.atlas.axes import PRICE, Cell
+from lab.atlas.race import GOODPUT, LOOKS, METRICS, PER_DOLLAR, Row, race
 from lab.common.atomic_write import written_aside
 from lab.common.console import say
 from lab.common.errors import InputError, one_line
-from lab.config.compose import Setup, set_up
-from lab.run_cache.jobs import prepare_workers
+from lab.config.compose import set_up
+from lab.run_cache.jobs import on_cluster, prepare_workers
+from lab.run_cache.keys import code
 from lab.runs.api import Result, composed, result_of
+from lab.runs.run_directory import held
 
 S_PER_HOUR = 3600.0
 
@@ -33,8 +37,9 @@ class Length:
 
 
 SHORT, FULL = Length(), Length(3600.0, 600.0)
-FIRST_SEED = 10_000
-"""Seed number 0 of the atlas; seeds of other studies and of tests are smaller."""
+FIRST_SEED, SEEDS_PER_CELL = 10_000, 100
+"""The first seed of cell 0, and how many seeds each cell has for itself. Seeds of other studies and
+of tests are smaller."""
 
 RUNS, ABOUT = "atlas.parquet", "atlas.json"
 """Names of the table of runs and of the file that says how they were made."""
@@ -48,6 +53,18 @@ class Plan:
     design_seed: int = 0
     length: Length = SHORT
     looks: Looks = LOOKS
+    metrics: tuple[str, ...] = METRICS
+    skipped: int = 0  # seeds of each cell that are left to another atlas
+
+    def seed(self, cell: int, number: int) -> int:
+        """Return the seed of a cell with a number from 0."""
+        return FIRST_SEED + SEEDS_PER_CELL * cell + self.skipped + number
+
+    @property
+    def code(self) -> str:
+        """A hash of the code and tables on which the runs depend."""
+        used = [code((planner_override(name),), __name__) for name in self.planners]
+        return sha256("".join(used).encode()).hexdigest()[:16]
 
 
 def measured(result: Result, length: Length, profiling_price: float) -> dict[str, float]:
@@ -58,6 +75,7 @@ def measured(result: Result, length: Length, profiling_price: float) -> dict[str
     `profiling_price` times the list price. Both are of the whole run, because the bill is not kept
     by time. ``goodput_per_usd`` is the ratio of goodput and bill: hours in which a query met its
     SLO, per dollar. ``bound`` is the share of time that any planner could serve at most.
+    ``planner_errors`` is the number of calls in which the planner failed.
     """
     late = result.windows.filter(pl.col("start_s") >= length.warm_up_s)
     span_s = length.horizon_s - length.warm_up_s
@@ -72,39 +90,35 @@ def measured(result: Result, length: Length, profiling_price: float) -> dict[str
         "profiling_usd_per_hour": profiling,
         PER_DOLLAR: goodput / usd if usd > 0 else 0.0,
         "bound": result.summary["goodput_bound"],
+        "planner_errors": result.summary["planner_errors"],
     }
 
 
 class CellRuns:
     """Makes the runs of one cell."""
 
-    def __init__(self, number: int, cell: Cell, length: Length, first: int = 0) -> None:
-        self._number, self._cell, self._length = number, cell, length
-        self._first = FIRST_SEED + first
+    def __init__(self, number: int, cell: Cell, plan: Plan) -> None:
+        self._number, self._cell, self._plan = number, cell, plan
 
-    def __call__(self, planner: str, seeds: Sequence[int]) -> list[Row]:
-        """Make the runs of a planner on some seeds; return a row for each."""
-        return [self._row(planner, seed) for seed in seeds]
+    def __call__(self, planner: str, numbers: Sequence[int]) -> list[Row]:
+        """Make the runs of a planner on seeds with some numbers; return a row for each."""
+        return [self._row(planner, self._plan.seed(self._number, each)) for each in numbers]
 
     def _row(self, planner: str, seed: int) -> Row:
-        started = process_time()
+        started, length = process_time(), self._plan.length
+        overrides = [*self._cell.overrides(length.horizon_s), planner_override(planner)]
+        given, config = composed([*overrides, f"seed={seed}"])
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # The summary counts a planner's errors.
-            result = result_of(self._setup(planner, seed))
-        values = measured(result, self._length, self._cell.values[PRICE.name])
+            warnings.simplefilter("ignore")  # The row counts a planner's errors.
+            result = result_of(set_up(config, given))
         return {
             "cell": self._number,
             **self._cell.values,
             "planner": planner,
-            "seed": self._first + seed,
-            **values,
+            "seed": seed,
+            **measured(result, length, self._cell.values[PRICE.name]),
             "core_s": process_time() - started,
         }
-
-    def _setup(self, planner: str, seed: int) -> Setup:
-        overrides = [*self._cell.overrides(self._length.horizon_s), planner_override(planner)]
-        given, config = composed([*overrides, f"seed={self._first + seed}"])
-        return set_up(config, given)
 
 
 def planner_override(planner: str) -> str:
@@ -115,14 +129,17 @@ def planner_override(planner: str) -> str:
 class Atlas:
     """A directory with the runs of some cells of a plan.
 
-    Raises InputError if the directory has an atlas of another plan.
+    Raises InputError if the directory has an atlas of another plan or, unless ``as_kept``, of other
+    code.
     """
 
-    def __init__(self, directory: Path, plan: Plan) -> None:
+    def __init__(self, directory: Path, plan: Plan, as_kept: bool = False) -> None:
         self.directory, self.plan = directory, plan
         self.wall_s = 0.0
         self.rows: list[Row] = []
-        about = json.loads(json.dumps(asdict(plan)))
+        self._about = json.loads(json.dumps(asdict(plan)))
+        if not as_kept:
+            self._about["code"] = plan.code
         path = directory / ABOUT
         if path.exists():
             try:
@@ -134,53 +151,59 @@ class Atlas:
                     f"--out {directory}: has a damaged atlas ({one_line(error)}); choose another "
                     "directory"
                 ) from None
-            for key, value in about.items():
+            for key, value in self._about.items():
                 if found.get(key) != value:
                     raise InputError(
                         f"--out {directory}: has an atlas with {key}={found.get(key)}, not "
                         f"{value}; choose another directory"
                     )
-        self._about = about
 
     @classmethod
     def kept(cls, directory: Path) -> "Atlas":
-        """Return the atlas of a directory with the plan that it was made by."""
+        """Return the atlas of a directory with the plan that it was made by; it is only read."""
         found = json.loads((directory / ABOUT).read_text(encoding="utf-8"))
         looks = Looks(tuple(found["looks"]["seeds"]), found["looks"]["error"])
-        planners = tuple(found["planners"])
-        plan = Plan(planners, found["design_seed"], Length(**found["length"]), looks)
-        return cls(directory, plan)
+        plan = Plan(
+            tuple(found["planners"]),
+            found["design_seed"],
+            Length(**found["length"]),
+            looks,
+            tuple(found["metrics"]),
+            found["skipped"],
+        )
+        return cls(directory, plan, as_kept=True)
 
     @property
     def frame(self) -> pl.DataFrame:
         """The runs so far, sorted by cell, planner and seed."""
         return pl.DataFrame(self.rows, infer_schema_length=None).sort("cell", "planner", "seed")
 
-    def extend(self, cells: int, processes: int, until_s: float) -> list[str]:
-        """Make the runs of the cells that are missing among the first `cells` ones of the design.
+    def locked(self) -> AbstractContextManager[None]:
+        """Return a context in which no other command extends this atlas."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        return held(self.directory, f"--out {self.directory}: another command extends this atlas")
+
+    def extend(self, cells: Mapping[int, Cell], processes: int, until_s: float) -> list[str]:
+        """Make the runs of those of some numbered cells that are missing.
 
         No cell is started after ``until_s`` seconds. Returns the sentences of cells that failed.
         """
         known = {row["cell"] for row in self.rows}
-        missing = [
-            (number, cell)
-            for number, cell in enumerate(design(cells, self.plan.design_seed))
-            if number not in known
-        ]
+        missing = {number: cell for number, cell in cells.items() if number not in known}
         started, before_s, failures = perf_counter(), self.wall_s, []
-        self.directory.mkdir(parents=True, exist_ok=True)
 
         def in_time() -> Iterator[tuple[int, Cell]]:
-            for each in missing:
+            for each in missing.items():
                 if perf_counter() - started > until_s:
                     return
                 yield each
 
         prepare_workers()
         make = delayed(partial(_attempt, self.plan))
-        ended = Parallel(processes, return_as="generator_unordered", pre_dispatch=processes)(
-            make(number, cell) for number, cell in in_time()
-        )
+        with on_cluster():
+            ended = Parallel(processes, return_as="generator_unordered", pre_dispatch=processes)(
+                make(number, cell) for number, cell in in_time()
+            )
         for done, (number, rows) in enumerate(ended, start=1):
             self.wall_s = before_s + perf_counter() - started
             if isinstance(rows, Exception):
@@ -202,8 +225,7 @@ class Atlas:
 
 def _attempt(plan: Plan, number: int, cell: Cell) -> tuple[int, list[Row] | Exception]:
     try:
-        return number, list(
-            race(plan.planners, CellRuns(number, cell, plan.length), plan.looks).rows
-        )
+        raced = race(plan.planners, CellRuns(number, cell, plan), plan.looks, plan.metrics)
+        return number, list(raced.rows)
     except Exception as error:
         return number, error

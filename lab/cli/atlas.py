@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 import polars as pl
 
@@ -10,15 +11,15 @@ from lab.atlas.axes import design
 from lab.atlas.pictures import draw_pairs
 from lab.atlas.place import PLACES, counted, place
 from lab.atlas.race import GOODPUT, METRICS
-from lab.atlas.rerun import rerun
-from lab.atlas.reversals import reversals, screen
+from lab.atlas.rerun import Again, compared, full_length, rerun
+from lab.atlas.reversals import Runs, reversals
 from lab.atlas.runs import Atlas, Plan
 from lab.atlas.verdicts import Outcome
 from lab.common.console import say
 from lab.common.errors import InputError, choices
 from lab.common.options import groups
 from lab.reporting.markdown import table
-from lab.run_cache.jobs import at_a_time
+from lab.run_cache.jobs import RunError, at_a_time
 
 OK, FAILED = 0, 1
 MAIN = ("compass", "videostorm_60s", "vulcan", "jellybean", "greedy", "cheapest_feasible")
@@ -37,14 +38,16 @@ def atlas(options: argparse.Namespace) -> int:
     planners = tuple(options.planners.split(",")) if options.planners else MAIN
     _check(planners)
     processes, until_s = at_a_time(options.jobs), options.hours * 3600
+    if options.reversals:
+        return _reversals(options.out, planners, processes)
     made = Atlas(options.out, Plan(planners, options.design_seed))
     if options.place:
         return _place(made, options.place, processes, until_s)
-    if options.reversals:
-        return _reversals(made, processes)
     if options.rerun:
         return _rerun(made, options.rerun, processes, until_s)
-    failures = made.extend(options.cells, processes, until_s)
+    cells = dict(enumerate(design(options.cells, options.design_seed)))
+    with made.locked():
+        failures = made.extend(cells, processes, until_s)
     if not made.rows:
         why = f"the first failure: {failures[0]}" if failures else "give more --hours"
         raise InputError(f"no cell was finished; {why}")
@@ -106,11 +109,14 @@ def _place(made: Atlas, planner: str, processes: int, until_s: float) -> int:
     return OK
 
 
-def _reversals(made: Atlas, processes: int) -> int:
-    made.directory.mkdir(parents=True, exist_ok=True)
-    planners = made.plan.planners
-    rows = screen(planners, made.plan.length, processes)
-    found = reversals(rows, planners, made.plan.length, processes)
+def _reversals(out: Path, planners: Sequence[str], processes: int) -> int:
+    cache = out / "reversals"
+    cache.mkdir(parents=True, exist_ok=True)
+    try:
+        found = reversals(planners, Runs(cache, processes))
+    except RunError as error:
+        say(f"error: {error}")
+        return FAILED
     table_ = pl.DataFrame(
         [
             {
@@ -125,7 +131,7 @@ def _reversals(made: Atlas, processes: int) -> int:
         ],
         infer_schema_length=None,
     )
-    table_.write_parquet(made.directory / "reversals.parquet")
+    table_.write_parquet(out / "reversals.parquet")
     for row in table_.iter_rows(named=True):
         what = row["change"] or "none of the tried changes"
         if not row["ordered"]:
@@ -137,14 +143,18 @@ def _reversals(made: Atlas, processes: int) -> int:
 
 def _rerun(made: Atlas, count: int, processes: int, until_s: float) -> int:
     _check_exists(made)
-    found = verdicts(made.frame, made.plan)
-    cells = {row["cell"]: row for row in found.iter_rows(named=True)}
-    every = design(max(cells) + 1, made.plan.design_seed)
-    again = rerun(found, every, made.plan, count, processes, until_s)
-    again.write_parquet(made.directory / "rerun.parquet")
-    same = int(again["same"].sum())
-    say(f"{same} of {len(again)} cells have the same verdict at full length")
-    return OK
+    again = full_length(made)
+    failures = rerun(made, again, count, processes, until_s)
+    if not again.rows:
+        raise InputError("no cell was rerun: no cell is decided, or --hours is too short")
+    found = compared(made, again)
+    found.write_parquet(made.directory / "rerun.parquet")
+    many = {each: int((found["again"] == each).sum()) for each in Again}
+    say(
+        f"{len(found)} cells at full length: {many[Again.SAME]} have the same verdict, "
+        f"{many[Again.POSSIBLE]} are undecided but can have it, {many[Again.OTHER]} have another"
+    )
+    return FAILED if failures else OK
 
 
 def _check(planners: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from lab.analysis.sequential import Looks
 from lab.atlas.axes import design
 from lab.atlas.race import GOODPUT, PER_DOLLAR
-from lab.atlas.runs import ABOUT, FIRST_SEED, RUNS, Plan
+from lab.atlas.runs import ABOUT, RUNS, Plan
 from studies import atlas
 
 PLANNERS = ("compass", "greedy")
@@ -26,7 +26,7 @@ def _kept(directory: Path) -> None:
             "cell": number,
             **cell.values,
             "planner": planner,
-            "seed": FIRST_SEED + seed,
+            "seed": PLAN.seed(number, seed),
             GOODPUT: value,
             "active": 10.0,
             PER_DOLLAR: value,

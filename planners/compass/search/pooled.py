@@ -25,9 +25,10 @@ say how certain they are.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.linalg.lapack import dtrtrs
 
 from planners.bayesopt.gaussian_process import Grid
 from planners.common.weak_cache import KEPT
@@ -67,6 +68,9 @@ COMMON_ITEMS = 64.0
 MOST_MEANS = 256
 """Most measured means of other queries that are used, because time grows with their cube."""
 
+LEAST_WEIGHT = 1e-6
+"""Models with less than this share of the probability are left out of an average."""
+
 EXACT = 100_000
 """Number of items from which on a mean is exact, as that of planners that see the truth."""
 
@@ -84,7 +88,8 @@ class Parts(NamedTuple):
     mean: Floats  # of shape (C,)
     own: Floats  # what content does not explain, of shape (C, C)
     slopes: Floats  # covariance of the effects of content, of shape (C, C)
-    models: Sequence[Floats]  # possible covariances of the effects of knobs, of shape (C, C)
+    knobs: Floats  # how alike configurations are, summed over knobs, of shape (C, C)
+    together: Floats  # how alike they are in all knobs, of shape (C, C)
 
     @classmethod
     def of(cls, grid: Grid) -> "Parts":
@@ -95,12 +100,14 @@ class Parts(NamedTuple):
             CENTRE - RICHER * (_positions(grid) - 0.5).sum(axis=1),
             QUERY_SD**2 + OWN_SD**2 * np.eye(many),
             SLOPE_SD**2 * (1 + SLOPES_DIFFER**2 * together),
-            [
-                knob**2 * (np.sum(alike, axis=0) + share**2 * together)
-                for knob in KNOB_SDS
-                for share in TOGETHER
-            ],
+            np.sum(alike, axis=0),
+            together,
         )
+
+    def effects(self, of: Any = slice(None)) -> list[Floats]:
+        """Return the possible covariances of the effects of knobs, of the pairs at an index."""
+        knobs, together = self.knobs[of], self.together[of]
+        return [knob**2 * (knobs + share**2 * together) for knob in KNOB_SDS for share in TOGETHER]
 
 
 @dataclass(eq=False)
@@ -159,7 +166,7 @@ class PooledAccuracy:
                 self.item_variance = squares / items
                 at = own.configuration
                 theirs = covariance[np.ix_(at, at)] + errors(own, self.item_variance)
-                (mean, covariance), _ = _given(
+                mean, covariance = _given(
                     self._prior, theirs, covariance[:, at], own.accuracy - mean[at]
                 )
             sd = np.sqrt(np.maximum(np.einsum("cc->c", covariance), 0.0))
@@ -168,11 +175,12 @@ class PooledAccuracy:
 
     def _given_others(self) -> Normal:
         """Return the beliefs about this query, given the results of the others."""
-        mean, own, slopes, models = KEPT.of(self.grid, "pooled", lambda: Parts.of(self.grid))
+        parts = KEPT.of(self.grid, "pooled", lambda: Parts.of(self.grid))
+        mean, own, slopes = parts.mean, parts.own, parts.slopes
         fixed = LEVEL_SD**2 + slopes * float(self._here @ self._here) + own
         weights = np.repeat(list(KNOB_SDS.values()), len(TOGETHER)) / len(TOGETHER)
         if not self._seen:
-            return Normal(mean, fixed + np.average(models, axis=0, weights=weights))
+            return Normal(mean, fixed + np.average(parts.effects(), axis=0, weights=weights))
         at = np.concatenate([each.configuration for each in self._seen])
         sizes = [len(each.accuracy) for each in self._seen]
         of = np.repeat(np.arange(len(self._seen)), sizes)
@@ -183,19 +191,14 @@ class PooledAccuracy:
             theirs[end - size : end, end - size : end] += errors(each, self.item_variance)
         across = LEVEL_SD**2 + slopes[:, at] * alignment
         found = np.concatenate([each.accuracy for each in self._seen]) - mean[at]
-        beliefs, evidence = zip(
-            *(
-                _given(
-                    Normal(mean, fixed + model),
-                    theirs + model[square],
-                    across + model[:, at],
-                    found,
-                )
-                for model in models
-            ),
-            strict=True,
+        return _averaged(
+            [
+                (Normal(mean, fixed + here), theirs + there, across + here[:, at])
+                for here, there in zip(parts.effects(), parts.effects(square), strict=True)
+            ],
+            found,
+            np.log(weights),
         )
-        return _averaged(beliefs, np.array(evidence) + np.log(weights))
 
     def _content_of(self, contents: Sequence[Floats]) -> Floats:
         """Return mean contents relative to the data set's, in deviations of items, shape (n, F)."""
@@ -235,30 +238,57 @@ def _positions(grid: Grid) -> Floats:
     return places
 
 
-def _given(prior: Normal, theirs: Floats, across: Floats, found: Floats) -> tuple[Normal, float]:
-    """Return the beliefs given n measurements, and the log likelihood of these up to a constant.
+def _given(prior: Normal, theirs: Floats, across: Floats, found: Floats) -> Normal:
+    """Return the beliefs given n measurements.
 
     ``theirs`` is the covariance of the measurements, of shape (n, n), ``across`` that of
     configurations and measurements, of shape (C, n), and ``found`` their distance from the prior.
     """
-    lower = np.linalg.cholesky(theirs)
-    solved = np.linalg.solve(lower, np.column_stack([across.T, found]))
-    gain, white = solved[:, :-1], solved[:, -1]
-    likelihood = -0.5 * float(white @ white) - float(np.log(np.einsum("nn->n", lower)).sum())
-    return Normal(prior.mean + gain.T @ white, prior.covariance - gain.T @ gain), likelihood
+    lower = _factor(theirs)
+    return _moved(prior, lower, across, _whitened(lower, found))
 
 
-def _averaged(beliefs: Sequence[Normal], evidence: Floats) -> Normal:
-    """Return the mean and covariance of a mixture, weighted by log likelihoods."""
+def _averaged(
+    models: Sequence[tuple[Normal, Floats, Floats]], found: Floats, log_weights: Floats
+) -> Normal:
+    """Return the mean and covariance of the beliefs under several models, given n measurements.
+
+    A model has a prior and the covariances that `_given` describes. ``log_weights`` are the
+    logarithms of the models' prior probabilities, of shape (models,).
+    """
+    lowers = [_factor(theirs) for _, theirs, _ in models]
+    whites = [_whitened(lower, found) for lower in lowers]
+    evidence = log_weights + [
+        -0.5 * float(white @ white) - float(np.log(np.einsum("nn->n", lower)).sum())
+        for lower, white in zip(lowers, whites, strict=True)
+    ]
     weights = np.exp(evidence - evidence.max())
+    weights = np.where(weights > LEAST_WEIGHT * weights.sum(), weights, 0.0)
     weights /= weights.sum()
-    mean = np.einsum("m,mc->c", weights, np.array([each.mean for each in beliefs]))
+    likely = np.flatnonzero(weights).tolist()
+    beliefs = [_moved(models[at][0], lowers[at], models[at][2], whites[at]) for at in likely]
+    mean = np.einsum("m,mc->c", weights[likely], np.array([each.mean for each in beliefs]))
     covariance = np.zeros((len(mean), len(mean)))
-    for weight, each in zip(weights.tolist(), beliefs, strict=True):
-        if weight > 1e-6:
-            off = each.mean - mean
-            covariance += weight * (each.covariance + off[:, None] * off)
+    for weight, each in zip(weights[likely].tolist(), beliefs, strict=True):
+        off = each.mean - mean
+        covariance += weight * (each.covariance + off[:, None] * off)
     return Normal(mean, covariance)
+
+
+def _factor(covariance: Floats) -> Floats:
+    """Return the lower triangular Cholesky factor L, so that L L^T is the covariance."""
+    return np.asarray(np.linalg.cholesky(covariance), dtype=float)
+
+
+def _whitened(lower: Floats, found: Floats) -> Floats:
+    """Return the solution of L x = ``found`` for a lower triangular L; as columns if 2-D."""
+    return np.asarray(dtrtrs(lower, found, lower=1)[0])
+
+
+def _moved(prior: Normal, lower: Floats, across: Floats, white: Floats) -> Normal:
+    """Return the beliefs after measurements with the Cholesky factor ``lower``."""
+    gain = _whitened(lower, across.T)
+    return Normal(prior.mean + gain.T @ white, prior.covariance - gain.T @ gain)
 
 
 def _item_sums(every: Sequence[Seen], before: tuple[float, float]) -> tuple[float, float]:
