@@ -24,6 +24,7 @@ say how certain they are.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -67,6 +68,9 @@ COMMON_ITEMS = 64.0
 
 MOST_MEANS = 256
 """Most measured means of other queries that are used, because time grows with their cube."""
+
+REMEMBERED = 64
+"""Number of priors that are remembered, each of C x C numbers."""
 
 LEAST_WEIGHT = 1e-6
 """Models with less than this share of the probability are left out of an average."""
@@ -131,16 +135,12 @@ class PooledAccuracy:
     histories: Sequence[History]
 
     def __post_init__(self) -> None:
-        others = _first([each for each in self.histories if each.seen is not None])
-        self._seen = [each.seen for each in others if each.seen is not None]
-        self._moved = self._content_of([each.content for each in others])
-        self._here = self._content_of([self.content])[0]
+        self._others = Others(
+            [each for each in self.histories if each.seen is not None], self.typical, self.content
+        )
         self._rows: dict[int, tuple[float, float, float]] = {}
-        self._prior: Normal | None = None
         self._predicted: tuple[Floats, Floats] | None = None
-        typical = TYPICAL_ITEMS, TYPICAL_ITEMS * TYPICAL_VARIANCE
-        self._item_sums = _item_sums(self._seen, typical)
-        self.item_variance = self._item_sums[1] / self._item_sums[0]
+        self.item_variance = self._others.item_sums[1] / self._others.item_sums[0]
 
     def observe_all(
         self, indices: Sequence[int], accuracy: Floats, variance: Floats, count: Floats
@@ -156,56 +156,87 @@ class PooledAccuracy:
     def predict(self) -> tuple[Floats, Floats]:
         """Return the mean and standard deviation of each configuration's accuracy, shape (C,)."""
         if self._predicted is None:
-            if self._prior is None:
-                self._prior = self._given_others()
-            mean, covariance = self._prior
+            prior = mean, covariance = _given_others(self.grid, self._others)
             if self._rows:
                 rows = np.array(list(self._rows.values()))
                 own = Seen(np.array(list(self._rows), dtype=np.int64), *rows.T)
-                items, squares = _item_sums([own], self._item_sums)
+                items, squares = _item_sums([own], self._others.item_sums)
                 self.item_variance = squares / items
                 at = own.configuration
                 theirs = covariance[np.ix_(at, at)] + errors(own, self.item_variance)
-                mean, covariance = _given(
-                    self._prior, theirs, covariance[:, at], own.accuracy - mean[at]
-                )
+                mean, covariance = _given(prior, theirs, covariance[:, at], own.accuracy - mean[at])
             sd = np.sqrt(np.maximum(np.einsum("cc->c", covariance), 0.0))
             self._predicted = mean, sd
         return self._predicted
 
-    def _given_others(self) -> Normal:
-        """Return the beliefs about this query, given the results of the others."""
-        parts = KEPT.of(self.grid, "pooled", lambda: Parts.of(self.grid))
-        mean, own, slopes = parts.mean, parts.own, parts.slopes
-        fixed = LEVEL_SD**2 + slopes * float(self._here @ self._here) + own
-        weights = np.repeat(list(KNOB_SDS.values()), len(TOGETHER)) / len(TOGETHER)
-        if not self._seen:
-            return Normal(mean, fixed + np.average(parts.effects(), axis=0, weights=weights))
-        at = np.concatenate([each.configuration for each in self._seen])
-        sizes = [len(each.accuracy) for each in self._seen]
-        of = np.repeat(np.arange(len(self._seen)), sizes)
-        square, alignment = np.ix_(at, at), (self._moved @ self._here)[of]
-        theirs = LEVEL_SD**2 + slopes[square] * (self._moved @ self._moved.T)[np.ix_(of, of)]
-        theirs += np.where(of[:, None] == of, own[square], 0.0)
-        for each, size, end in zip(self._seen, sizes, accumulate(sizes), strict=True):
-            theirs[end - size : end, end - size : end] += errors(each, self.item_variance)
-        across = LEVEL_SD**2 + slopes[:, at] * alignment
-        found = np.concatenate([each.accuracy for each in self._seen]) - mean[at]
-        return _averaged(
-            [
-                (Normal(mean, fixed + here), theirs + there, across + here[:, at])
-                for here, there in zip(parts.effects(), parts.effects(square), strict=True)
-            ],
-            found,
-            np.log(weights),
-        )
 
-    def _content_of(self, contents: Sequence[Floats]) -> Floats:
-        """Return mean contents relative to the data set's, in deviations of items, shape (n, F)."""
-        centre, scale = self.typical
-        return np.asarray(
-            (np.array(contents).reshape(-1, len(centre)) - centre) / np.where(scale > 0, scale, 1.0)
-        )
+class Others:
+    """What other queries tell about a query; equal if all numbers are.
+
+    Args:
+        histories: the results of other queries, at least one mean each, the nearest first.
+        typical: as for `PooledAccuracy`.
+        content: as for `PooledAccuracy`.
+
+    Attributes:
+        seen: the first results, with at most `MOST_MEANS` means, or those of the first query.
+        here: the query's content, relative to that of the data set, in deviations of items.
+        moved: the same of the queries of ``seen``, of shape (n, F).
+        item_sums: number of items and sum of item variances, as `_item_sums` returns them.
+    """
+
+    def __init__(self, histories: Sequence[History], typical: Floats, content: Floats) -> None:
+        first = _first(histories)
+        self.seen = [each.seen for each in first if each.seen is not None]
+        centre, scale = typical
+        contents = np.array([content, *(each.content for each in first)])
+        contents = (contents - centre) / np.where(scale > 0, scale, 1.0)
+        self.here, self.moved = contents[0], contents[1:]
+        typical_sums = TYPICAL_ITEMS, TYPICAL_ITEMS * TYPICAL_VARIANCE
+        self.item_sums = _item_sums(self.seen, typical_sums)
+        numbers = [(*map(np.ndarray.tobytes, each[:4]), each.apart) for each in self.seen]
+        self._key = contents.tobytes(), tuple(numbers)
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether all numbers are equal."""
+        return isinstance(other, Others) and self._key == other._key
+
+    def __hash__(self) -> int:
+        """Return a hash of all numbers."""
+        return hash(self._key)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _given_others(grid: Grid, others: Others) -> Normal:
+    """Return the beliefs about a query, given the results of others.
+
+    The search for a query is resumed several times, mostly without new results of others.
+    """
+    parts = KEPT.of(grid, "pooled", lambda: Parts.of(grid))
+    mean, own, slopes = parts.mean, parts.own, parts.slopes
+    here, moved, seen = others.here, others.moved, others.seen
+    fixed = LEVEL_SD**2 + slopes * float(here @ here) + own
+    weights = np.repeat(list(KNOB_SDS.values()), len(TOGETHER)) / len(TOGETHER)
+    if not seen:
+        return Normal(mean, fixed + np.average(parts.effects(), axis=0, weights=weights))
+    at = np.concatenate([each.configuration for each in seen])
+    sizes = [len(each.accuracy) for each in seen]
+    of = np.repeat(np.arange(len(seen)), sizes)
+    square, alignment = np.ix_(at, at), (moved @ here)[of]
+    theirs = LEVEL_SD**2 + slopes[square] * (moved @ moved.T)[np.ix_(of, of)]
+    theirs += np.where(of[:, None] == of, own[square], 0.0)
+    item_variance = others.item_sums[1] / others.item_sums[0]
+    for each, size, end in zip(seen, sizes, accumulate(sizes), strict=True):
+        theirs[end - size : end, end - size : end] += errors(each, item_variance)
+    across = LEVEL_SD**2 + slopes[:, at] * alignment
+    return _averaged(
+        [
+            (Normal(mean, fixed + effect), theirs + there, across + effect[:, at])
+            for effect, there in zip(parts.effects(), parts.effects(square), strict=True)
+        ],
+        np.concatenate([each.accuracy for each in seen]) - mean[at],
+        np.log(weights),
+    )
 
 
 def _first(histories: Sequence[History]) -> list[History]:
