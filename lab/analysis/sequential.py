@@ -2,9 +2,9 @@
 
 A *look* is a judgement after some number of seeds. Each look may err with its own part of the
 allowed error, and the parts add up to the whole (union bound), so the probability that any look
-errs is at most the whole. After n of at most N seeds, the share n / N of the error has been spent:
-the spending function with exponent 1 of Kim and DeMets (1987, "Design and analysis of group
-sequential tests based on the type I error spending rate function"). The bounds of a look are
+errs is at most the whole. After n of at most N seeds, the share (n / N)^k of the error has been
+spent: the spending function of Kim and DeMets (1987, "Design and analysis of group sequential tests
+based on the type I error spending rate function"). The bounds of a look are
 Student's t-bounds, so they assume that means over seeds are nearly normal.
 """
 
@@ -24,16 +24,20 @@ class Looks:
     Args:
         seeds: numbers of seeds, ascending; the last one is the most.
         error: probability with which any of the looks may err in one direction, above 0.
+        exponent: k of the spending function, above 0; the smaller, the more the first looks spend.
     """
 
     seeds: tuple[int, ...]
     error: float
+    exponent: float = 1.0
 
     def __post_init__(self) -> None:
         if not self.seeds or min(self.seeds) < 2 or list(self.seeds) != sorted({*self.seeds}):
             raise ValueError(f"seeds={self.seeds}: must be ascending whole numbers, at least 2")
         if not 0 < self.error < 0.5:
             raise ValueError(f"error={self.error}: must be above 0 and below 0.5")
+        if not self.exponent > 0:
+            raise ValueError(f"exponent={self.exponent}: must be above 0")
 
     @property
     def most(self) -> int:
@@ -44,7 +48,16 @@ class Looks:
         """Return the part of the error that belongs to the look after a number of seeds."""
         at = self.seeds.index(seeds)
         before = self.seeds[at - 1] if at else 0
-        return self.error * (seeds - before) / self.most
+        return self.error * (self._spent(seeds) - self._spent(before))
+
+    def _spent(self, seeds: int) -> float:
+        return float((seeds / self.most) ** self.exponent)
+
+
+def forecast(values: Floats, error: float, seeds: int) -> float:
+    """Return the `lower_bound` after some more seeds if mean and deviation stay as they are."""
+    spread = float(np.std(values, ddof=1))
+    return float(np.mean(values)) - student_t(seeds, 1 - error) * spread / sqrt(seeds)
 
 
 def lower_bound(values: Floats, error: float) -> float:

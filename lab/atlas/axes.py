@@ -11,6 +11,10 @@ and `MOST_QUERIES` queries: results of fewer queries are mostly noise, and more 
 
 So that short runs are like a part of a long one, queries arrive faster at first (`FILLING`), until
 as many live as later on, and what drifts comes and goes with a period.
+
+Applications whose items take seconds to profile need minutes of planning for a query, and pay only
+for queries that stay for hours. So each application has its own `Pace`: all times of a run and the
+planners' budgets follow from it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,21 +30,43 @@ from lab.common.formatting import number
 from lab.config.compose import compose, set_up
 from scenarios.scenario import Scenario
 
-LIFETIME_S = 300.0
-"""Mean lifetime of queries: half the default, so that short runs see enough queries."""
+
+@dataclass(frozen=True)
+class Pace:
+    """The times of an application's runs.
+
+    Args:
+        lifetime_s: mean lifetime of queries.
+        budget_s: least planning budget of a query. Planners whose own budget is larger keep it.
+    """
+
+    lifetime_s: float
+    budget_s: float
+
+
+PACES: Mapping[str, Pace] = {
+    "speech_recognition": Pace(300.0, 5.0),
+    "visual_tracking": Pace(300.0, 15.0),
+    "live_video_chat": Pace(300.0, 15.0),
+    "dense_video_captioning": Pace(3600.0, 600.0),
+    "code_generation": Pace(3600.0, 600.0),
+}
+"""The budgets are those of the experiments ``speech_small``, ``tracking_small``, ``chat_small``,
+``captioning_hours`` and ``coding_hours``; lifetimes are short, so that short runs see enough
+queries."""
 
 LEAST_QUERIES, MOST_QUERIES = 4.0, 16.0
 
 FILLING = 4.0
 """How many times faster queries arrive at first."""
 
-FILLED_S = -LIFETIME_S * log(1 - 1 / FILLING)
-"""Seconds after which the mean number of living queries is that of later times, if lifetimes are
-exponential."""
+FILLED = -log(1 - 1 / FILLING)
+"""Mean lifetimes after which the mean number of living queries is that of later times, if lifetimes
+are exponential."""
 
-PERIOD_S = 600.0
-"""Period of what drifts. It is the time that counts in a short run, so that short and long runs
-have as much drift."""
+PERIOD = 2.0
+"""Period of what drifts, in mean lifetimes. It is the time that counts in a short run, so that
+short and long runs have as much drift."""
 
 MACHINES: Mapping[str, tuple[str, int, int]] = {
     "1 T4": ("n1-standard-4+T4", 1, 0),
@@ -97,13 +123,7 @@ class Categories:
 APPLICATION = Categories(
     "application",
     "the application",
-    (
-        "speech_recognition",
-        "visual_tracking",
-        "live_video_chat",
-        "dense_video_captioning",
-        "code_generation",
-    ),
+    tuple(PACES),
 )
 LOAD = Ordered("load", "the load", "of capacity", 0.25, 2.5)
 MACHINE = Categories("machines", "the cluster", tuple(MACHINES))
@@ -112,7 +132,7 @@ BACKHAUL = Ordered("backhaul_mbps", "the backhaul of a query", "Mbit/s", 1.0, 60
 CONTENT = Ordered(
     "content_concentration", "the likeness of users' content (concentration)", "", 0.3, 30.0
 )
-SLO_SCALE = Ordered("slo_scale", "the latency bound", "times the application's", 0.7, 2.5)
+SLO_SCALE = Ordered("slo_scale", "the latency bound", "times the application's", 0.8, 4.0)
 BOARDS = Ordered("profiling_boards", "the number of profiling boards", "", 1.0, 16.0)
 PRICE = Ordered("profiling_price", "the price of profiling", "times the list price", 0.1, 4.0)
 DRIFTING: Mapping[str, str] = {
@@ -153,7 +173,7 @@ DEFAULT: Mapping[str, Any] = {
     "profiling_price": 1.0,
     "drift": "nothing",
 }
-"""The default configuration as a point on the axes, with queries that stay for `LIFETIME_S`."""
+"""The default configuration as a point on the axes, with queries that stay for a shorter time."""
 
 
 @dataclass(frozen=True)
@@ -178,19 +198,24 @@ class Cell:
         application = str(self.values[APPLICATION.name])
         return _queries(application, str(self.values[MACHINE.name]), self.values[LOAD.name])
 
+    @property
+    def pace(self) -> Pace:
+        """The times of its runs."""
+        return PACES[str(self.values[APPLICATION.name])]
+
     def overrides(self, horizon_s: float) -> tuple[str, ...]:
         """Return the overrides of a run of this cell, apart from planner and seed."""
-        value = self.values
+        value, lifetime_s = self.values, self.pace.lifetime_s
         machine, edge, cloud = MACHINES[value[MACHINE.name]]
         boards = round(value[BOARDS.name])
         return (
             f"application={value[APPLICATION.name]}",
             *_cluster(machine, edge, cloud),
             f"network={value[NETWORK.name]}",
-            f"drift.events=[{','.join(_events(value[DRIFT.name]))}]",
+            f"drift.events=[{','.join(_events(value[DRIFT.name], lifetime_s))}]",
             f"horizon_s={horizon_s:g}",
-            f"workload.rate={self.queries / LIFETIME_S:.4g}",
-            f"workload.lifetime_mean_s={LIFETIME_S:g}",
+            f"workload.rate={self.queries / lifetime_s:.4g}",
+            f"workload.lifetime_mean_s={lifetime_s:g}",
             f"workload.content_concentration={value[CONTENT.name]:g}",
             f"network.backhaul_bps={value[BACKHAUL.name] * 1e6 * self.queries:.4g}",
             f"workload.slo_scale={value[SLO_SCALE.name]:g}",
@@ -208,11 +233,11 @@ def design(count: int, seed: int) -> list[Cell]:
     return [Cell.of(point.tolist()) for point in points[:count]]
 
 
-def _events(drifting: str) -> Iterator[str]:
+def _events(drifting: str, lifetime_s: float) -> Iterator[str]:
     """Yield the events of a run as overrides: faster arrivals at first, and what drifts."""
-    yield f"{{kind:rate_change,factor:{FILLING},at_s:0.0,duration_s:{FILLED_S:.1f}}}"
+    yield f"{{kind:rate_change,factor:{FILLING},at_s:0.0,duration_s:{FILLED * lifetime_s:.1f}}}"
     if change := DRIFTING[drifting]:
-        yield f"{{{change},at_s:{PERIOD_S / 2},period_s:{PERIOD_S}}}"
+        yield f"{{{change},at_s:{lifetime_s:g},period_s:{PERIOD * lifetime_s:g}}}"
 
 
 def _cluster(machine: str, edge: int, cloud: int) -> list[str]:

@@ -2,7 +2,8 @@
 
 All planners start. After each look (`lab.analysis.sequential`), planners that are surely more than
 5 % below another one by every undecided metric drop out, at the error of the look. The race ends
-when every metric is decided, or after the last look. Planners of one seed face the very same world.
+when every metric is decided or will hardly be, when no planner serves a useful part, or after the
+last look. Planners of one seed face the very same world.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,18 +14,21 @@ import numpy as np
 
 from lab.analysis.sequential import Looks
 from lab.analysis.statistics import Floats
-from lab.atlas.verdicts import CellVerdict, Outcome, hopeless, judged
+from lab.atlas.verdicts import CellVerdict, Outcome, hopeless, judged, nobody_serves, out_of_reach
 
 GOODPUT, PER_DOLLAR = "goodput", "goodput_per_usd"
-METRICS = (GOODPUT, PER_DOLLAR)
+METRICS, ACTIVE = (GOODPUT, PER_DOLLAR), "active"
 """Columns of a run: the mean number of queries that meet their whole SLO; and the hours in which a
-query met it per dollar, for machines, egress and profiling together."""
+query met it per dollar, for machines, egress and profiling together. `ACTIVE` is the mean number of
+living queries."""
 
-LOOKS = Looks((3, 5, 8, 12, 16), error=0.05)
+LOOKS = Looks((3, 6, 12, 20, 32), error=0.05, exponent=0.5)
+FORECAST_FROM = 12
+"""Number of seeds after which a cell that would stay undecided gets no more."""
 
 Row = Mapping[str, Any]
 Measure = Callable[[str, Sequence[int]], Sequence[Row]]
-"""Returns the rows of a planner on some seeds, numbered from 0; each has `METRICS`."""
+"""Returns the rows of a planner on some seeds, numbered from 0; each has `METRICS` and `ACTIVE`."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +57,23 @@ def race(
             if any(name in left[metric] for metric in open_):
                 found[name] += measure(name, range(before, seeds))
         error = looks.error_at(seeds)
+        served = {
+            name: (_values(found[name], GOODPUT), _values(found[name], ACTIVE))
+            for name in planners
+            if len(found[name]) == seeds
+        }
+        if nobody_serves(served, error):
+            verdicts.update(dict.fromkeys(open_, CellVerdict(Outcome.NOBODY, ())))
+            before = seeds
+            break
         for metric in open_:
             values = {name: _values(found[name], metric) for name in left[metric]}
             verdict = judged(values, error)
-            if verdict.outcome is not Outcome.UNDECIDED or seeds == looks.most:
+            decided = verdict.outcome is not Outcome.UNDECIDED or seeds == looks.most
+            last = looks.error_at(looks.most)
+            if decided or (
+                seeds >= FORECAST_FROM and out_of_reach(values, verdict, last, looks.most)
+            ):
                 verdicts[metric] = verdict
             else:
                 dropped = hopeless(values, error)

@@ -22,7 +22,7 @@ from lab.analysis.sequential import surely_positive
 from lab.analysis.statistics import Floats
 from lab.atlas.axes import AXES, DEFAULT, PRICE, Cell, Ordered
 from lab.atlas.race import GOODPUT
-from lab.atlas.runs import SHORT, measured, planner_override
+from lab.atlas.runs import SHORT, goodput_and_active, overrides
 from lab.run_cache.jobs import Job, make
 from lab.runs.api import Result
 
@@ -96,9 +96,9 @@ class Runs:
         keys = [(number, name) for number in numbers for name in planners]
         jobs = [
             Job(
-                (*self._changes[number].cell.overrides(SHORT.horizon_s), planner_override(name)),
+                overrides(self._changes[number].cell, SHORT, name),
                 seed,
-                counted_goodput,
+                goodput_late,
                 {"change": self._changes[number].words, "planner": name},
             )
             for number, name in keys
@@ -109,9 +109,10 @@ class Runs:
         return dict(zip(keys, values, strict=True))
 
 
-def counted_goodput(result: Result) -> dict[str, float]:
-    """Return the goodput of a run after the warm-up."""
-    return {GOODPUT: measured(result, SHORT, 1.0)[GOODPUT]}
+def goodput_late(result: Result) -> dict[str, float]:
+    """Return the goodput of a short run after the warm-up."""
+    horizon_s = result.scenario.horizon_s
+    return {GOODPUT: goodput_and_active(result.windows, horizon_s, SHORT)[0]}
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
 from time import perf_counter, process_time
@@ -30,13 +30,13 @@ S_PER_HOUR = 3600.0
 
 @dataclass(frozen=True)
 class Length:
-    """How long a run of a cell is, and its first part that does not count, in seconds."""
+    """How long a run is, and its first part that does not count, in mean lifetimes of queries."""
 
-    horizon_s: float = 900.0
-    warm_up_s: float = 300.0
+    horizon: float = 3.0
+    warm_up: float = 1.0
 
 
-SHORT, FULL = Length(), Length(3600.0, 600.0)
+SHORT, FULL = Length(), Length(12.0, 2.0)
 FIRST_SEED, SEEDS_PER_CELL = 10_000, 100
 """The first seed of cell 0, and how many seeds each cell has for itself. Seeds of other studies and
 of tests are smaller."""
@@ -67,31 +67,40 @@ class Plan:
         return sha256("".join(used).encode()).hexdigest()[:16]
 
 
-def measured(result: Result, length: Length, profiling_price: float) -> dict[str, float]:
+def measured(result: Result, cell: Cell, length: Length) -> dict[str, float]:
     """Return the measures of a run after the warm-up.
 
     ``goodput`` is the mean number of queries that meet their whole SLO, ``active`` that of living
-    ones. ``usd_per_hour`` is the bill per hour, with ``profiling_usd_per_hour``, which is
-    `profiling_price` times the list price. Both are of the whole run, because the bill is not kept
+    ones. ``usd_per_hour`` is the bill per hour, with ``profiling_usd_per_hour``, which is at the
+    cell's price of profiling. Both are of the whole run, because the bill is not kept
     by time. ``goodput_per_usd`` is the ratio of goodput and bill: hours in which a query met its
     SLO, per dollar. ``bound`` is the share of time that any planner could serve at most.
     ``planner_errors`` is the number of calls in which the planner failed.
     """
-    late = result.windows.filter(pl.col("start_s") >= length.warm_up_s)
-    span_s = length.horizon_s - length.warm_up_s
-    goodput = float(late.filter("met")["deployed_s"].sum()) / span_s
-    hours = length.horizon_s / S_PER_HOUR
-    profiling = profiling_price * float(result.summary["profiling_cost_usd"]) / hours
+    horizon_s = length.horizon * cell.pace.lifetime_s
+    goodput, active = goodput_and_active(result.windows, horizon_s, length)
+    hours = horizon_s / S_PER_HOUR
+    profiling = cell.values[PRICE.name] * float(result.summary["profiling_cost_usd"]) / hours
     usd = float(result.summary["deployment_cost_usd"]) / hours + profiling
     return {
         GOODPUT: goodput,
-        "active": float(late["active_s"].sum()) / span_s,
+        "active": active,
         "usd_per_hour": usd,
         "profiling_usd_per_hour": profiling,
         PER_DOLLAR: goodput / usd if usd > 0 else 0.0,
         "bound": result.summary["goodput_bound"],
         "planner_errors": result.summary["planner_errors"],
     }
+
+
+def goodput_and_active(
+    windows: pl.DataFrame, horizon_s: float, length: Length
+) -> tuple[float, float]:
+    """Return the mean numbers of queries that meet their SLO, and that live, after the warm-up."""
+    warm_up_s = horizon_s * length.warm_up / length.horizon
+    late = windows.filter(pl.col("start_s") >= warm_up_s)
+    met_s, active_s = late.filter("met")["deployed_s"].sum(), late["active_s"].sum()
+    return float(met_s) / (horizon_s - warm_up_s), float(active_s) / (horizon_s - warm_up_s)
 
 
 class CellRuns:
@@ -105,9 +114,10 @@ class CellRuns:
         return [self._row(planner, self._plan.seed(self._number, each)) for each in numbers]
 
     def _row(self, planner: str, seed: int) -> Row:
-        started, length = process_time(), self._plan.length
-        overrides = [*self._cell.overrides(length.horizon_s), planner_override(planner)]
-        given, config = composed([*overrides, f"seed={seed}"])
+        started = process_time()
+        given, config = composed(
+            [*overrides(self._cell, self._plan.length, planner), f"seed={seed}"]
+        )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # The row counts a planner's errors.
             result = result_of(set_up(config, given))
@@ -116,9 +126,29 @@ class CellRuns:
             **self._cell.values,
             "planner": planner,
             "seed": seed,
-            **measured(result, length, self._cell.values[PRICE.name]),
+            **measured(result, self._cell, self._plan.length),
             "core_s": process_time() - started,
         }
+
+
+def overrides(cell: Cell, length: Length, planner: str) -> tuple[str, ...]:
+    """Return the overrides of a run, apart from the seed.
+
+    The planner is a name in ``conf/planner``, or a class. Its budget is at least the cell's.
+    """
+    chosen = planner_override(planner)
+    given = cell.overrides(length.horizon * cell.pace.lifetime_s)
+    own_s = _budget_s(chosen)
+    budget_s = cell.pace.budget_s
+    raised = own_s is not None and own_s < budget_s
+    return (*given, chosen, *([f"planner.budget_s={budget_s:g}"] if raised else []))
+
+
+@cache
+def _budget_s(chosen: str) -> float | None:
+    """Return the budget of a planner by default, or None if it has no ``budget_s``."""
+    budget_s = composed([chosen])[1].planner.get("budget_s")
+    return None if budget_s is None else float(budget_s)
 
 
 def planner_override(planner: str) -> str:
@@ -162,7 +192,7 @@ class Atlas:
     def kept(cls, directory: Path) -> "Atlas":
         """Return the atlas of a directory with the plan that it was made by; it is only read."""
         found = json.loads((directory / ABOUT).read_text(encoding="utf-8"))
-        looks = Looks(tuple(found["looks"]["seeds"]), found["looks"]["error"])
+        looks = Looks(**{**found["looks"], "seeds": tuple(found["looks"]["seeds"])})
         plan = Plan(
             tuple(found["planners"]),
             found["design_seed"],

@@ -6,11 +6,15 @@ from enum import StrEnum
 
 import numpy as np
 
-from lab.analysis.sequential import surely_close, surely_positive
+from lab.analysis.sequential import forecast, surely_close, surely_positive
 from lab.analysis.statistics import Floats
 
 TIE_WITHIN = 0.05
 """Planners tie if each mean is at least 1 - this share of the other."""
+
+
+LEAST_SERVED = 0.1
+"""Share of the queries' time that a planner must serve to be of any use."""
 
 
 class Outcome(StrEnum):
@@ -18,7 +22,7 @@ class Outcome(StrEnum):
 
     WINNER = "winner"
     TIE = "tie"
-    NOBODY = "nobody"  # no planner serves any query
+    NOBODY = "nobody"  # no planner serves more than `LEAST_SERVED`
     UNDECIDED = "undecided"
 
 
@@ -45,10 +49,6 @@ def judged(values: Mapping[str, Floats], error: float) -> CellVerdict:
     """
     leader = max(values, key=lambda name: float(values[name].mean()))
     ours = values[leader]
-    if not any(each.any() for each in values.values()):
-        if surely_close(ours, ours, TIE_WITHIN, error):
-            return CellVerdict(Outcome.NOBODY, ())
-        return CellVerdict(Outcome.UNDECIDED, tuple(values))
     close, unclear = [], []
     for name, theirs in values.items():
         if name == leader:
@@ -62,6 +62,37 @@ def judged(values: Mapping[str, Floats], error: float) -> CellVerdict:
     if close:
         return CellVerdict(Outcome.TIE, (leader, *close))
     return CellVerdict(Outcome.WINNER, (leader,))
+
+
+def out_of_reach(
+    values: Mapping[str, Floats], verdict: CellVerdict, error: float, seeds: int
+) -> bool:
+    """Return whether an undecided verdict is likely to stay so after some more seeds.
+
+    This is so if, with the mean and deviation that they have now, some planner would be neither
+    below the leader nor close to it. ``error`` is that of the comparisons then.
+    """
+    leader, *others = verdict.best
+    ours, least = values[leader], 1 - TIE_WITHIN
+
+    def open_(theirs: Floats) -> bool:
+        below, near, nor_above = ours - theirs, theirs - least * ours, ours - least * theirs
+        close = min(forecast(near, error, seeds), forecast(nor_above, error, seeds)) > 0
+        return not close and forecast(below, error, seeds) <= 0
+
+    return any(open_(values[name]) for name in others)
+
+
+def nobody_serves(served: Mapping[str, tuple[Floats, Floats]], error: float) -> bool:
+    """Return whether each planner surely serves less than `LEAST_SERVED` of the queries' time.
+
+    ``served`` has, for each planner, the mean numbers of queries that met their SLO and of queries
+    that lived, on the same seeds, of shape (n,).
+    """
+    return all(
+        surely_positive(LEAST_SERVED * active - goodput, error)
+        for goodput, active in served.values()
+    )
 
 
 def hopeless(values: Mapping[str, Floats], error: float) -> set[str]:

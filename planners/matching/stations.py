@@ -386,17 +386,34 @@ def _exchanged(problem: WholeStations, chosen: Ints, most: float) -> tuple[Ints,
     for sort in np.unique(uses[uses >= 0]).tolist():
         state = copied(problem.nobody_served)
         keep(stock, state, np.where((uses == sort).any(axis=1), -1, chosen))
-        gains, shares = weigh(stock, state)
+        rows = np.flatnonzero(state.chosen[stock.query] < 0)
+        left = _some(stock, rows)
+        gains, shares = weigh(left, state)
         gains = np.where((stock.sets == sort).any(axis=1), 0.0, gains)
         for first in _promising(gains, shares, INSTEAD):
             if gains[first] <= 0:
                 continue
             trial = copied(state)
-            open_set(stock, trial, first)
-            fill(stock, trial)
-            if (worth := total(stock, trial)) > most + SLACK:
-                best, most = (trial.chosen, worth), worth
+            trial.chosen[state.chosen >= 0] = len(rows)  # any row; these queries stay as they are
+            open_set(left, trial, first)
+            fill(left, trial)
+            new = (state.chosen < 0) & (trial.chosen >= 0)
+            after = np.where(new, np.append(rows, -1)[trial.chosen], state.chosen)
+            if (worth := total(stock, trial._replace(chosen=after))) > most + SLACK:
+                best, most = (after, worth), worth
     return best
+
+
+def _some(stock: Stock, rows: Ints) -> Stock:
+    """Return a stock with some plans only, given as ascending rows."""
+    return stock._replace(
+        begin=np.searchsorted(rows, stock.begin),
+        member=stock.member[rows],
+        query=stock.query[rows],
+        worth=stock.worth[rows],
+        filled=stock.filled[rows],
+        sent=stock.sent[rows],
+    )
 
 
 def best_of_each_set(query: Ints, station: Ints, worth: Floats) -> Ints:

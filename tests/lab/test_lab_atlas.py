@@ -13,7 +13,7 @@ from lab.atlas.axes import AXES, CATEGORIES, DEFAULT, MACHINES, ORDERED, Cell, d
 from lab.atlas.race import GOODPUT, METRICS, Row, race
 from lab.atlas.reversals import changes
 from lab.atlas.runs import FIRST_SEED, Atlas, Length, Plan
-from lab.atlas.verdicts import Outcome, hopeless, judged
+from lab.atlas.verdicts import Outcome, hopeless, judged, nobody_serves
 from lab.cli.tools import main
 from lab.common.errors import InputError
 from lab.config.compose import compose
@@ -53,10 +53,21 @@ def test_planners_within_five_percent_tie_and_the_rest_is_below() -> None:
     assert verdict.best == ("one", "other")
 
 
-def test_a_cell_in_which_nobody_is_served_says_so_once_the_seeds_suffice() -> None:
-    few, many = ({"one": np.zeros(n), "other": np.zeros(n)} for n in (3, 8))
-    assert judged(few, 0.01).outcome is Outcome.UNDECIDED
-    assert judged(many, 0.01).outcome is Outcome.NOBODY
+def test_nobody_serves_if_each_planner_surely_serves_less_than_a_twentieth() -> None:
+    active = np.array([9.0, 10.0, 11.0, 10.0])
+    little, enough = (np.zeros(4), active), (active * 0.1, active)
+    assert nobody_serves({"one": little, "other": (active * 0.02, active)}, 0.01)
+    assert not nobody_serves({"one": little, "other": enough}, 0.01)
+
+
+def test_a_race_ends_once_nobody_serves() -> None:
+    raced = race(("one", "other"), lambda _, seeds: [_idle(seed) for seed in seeds])
+    assert raced.seeds == 3
+    assert {each.outcome for each in raced.verdicts.values()} == {Outcome.NOBODY}
+
+
+def _idle(seed: int) -> Row:
+    return {"active": 10.0 + seed, **dict.fromkeys(METRICS, 0.0)}
 
 
 def test_equal_values_decide_only_as_a_sign_test_would() -> None:
@@ -83,7 +94,7 @@ def _measure(means: dict[str, float], asked: list[tuple[str, int]]) -> object:
             noise = np.random.default_rng(seed).normal()  # the same for all planners of a seed
             own = np.random.default_rng((seed, len(planner))).normal()
             value = means[planner] + noise + 0.01 * own
-            rows.append({"planner": planner, "seed": seed, **dict.fromkeys(METRICS, value)})
+            rows.append({**dict.fromkeys(METRICS, value), "active": 20.0})
         return rows
 
     return measure
@@ -104,7 +115,7 @@ def test_a_race_drops_planners_that_are_far_below() -> None:
         return [
             {
                 "planner": planner,
-                "seed": seed,
+                "active": 20.0,
                 **dict.fromkeys(METRICS, base + 0.4 * np.random.default_rng((own, seed)).normal()),
             }
             for seed in seeds
@@ -190,7 +201,7 @@ def test_shares_count_cells() -> None:
 
 
 def test_an_atlas_is_resumed_and_its_verdicts_follow_from_the_table(tmp_path: object) -> None:
-    plan = Plan(("cheapest_feasible", "static_plan"), 0, Length(60.0, 20.0), Looks((3,), 0.05))
+    plan = Plan(("cheapest_feasible", "static_plan"), 0, Length(0.2, 0.1), Looks((3,), 0.05))
     made = Atlas(tmp_path, plan)  # type: ignore[arg-type]
     cells = dict(enumerate(design(1, 0)))
     assert made.extend(cells, 1, 1e9) == []
