@@ -38,24 +38,26 @@ class Pace:
     Args:
         lifetime_s: mean lifetime of queries.
         budget_s: least planning budget of a query. Planners whose own budget is larger keep it.
+        tick_s: time between two calls of a planner without an event.
     """
 
     lifetime_s: float
     budget_s: float
+    tick_s: float = 1.0
 
 
 PACES: Mapping[str, Pace] = {
     "speech_recognition": Pace(300.0, 5.0),
     "visual_tracking": Pace(300.0, 15.0),
     "live_video_chat": Pace(300.0, 15.0),
-    "dense_video_captioning": Pace(3600.0, 600.0),
-    "code_generation": Pace(3600.0, 600.0),
+    "dense_video_captioning": Pace(3600.0, 600.0, 10.0),
+    "code_generation": Pace(3600.0, 600.0, 10.0),
 }
 """The budgets are those of the experiments ``speech_small``, ``tracking_small``, ``chat_small``,
 ``captioning_hours`` and ``coding_hours``; lifetimes are short, so that short runs see enough
 queries."""
 
-LEAST_QUERIES, MOST_QUERIES = 4.0, 16.0
+LEAST_QUERIES, MOST_QUERIES = 3.0, 12.0
 
 FILLING = 4.0
 """How many times faster queries arrive at first."""
@@ -214,6 +216,7 @@ class Cell:
             f"network={value[NETWORK.name]}",
             f"drift.events=[{','.join(_events(value[DRIFT.name], lifetime_s))}]",
             f"horizon_s={horizon_s:g}",
+            f"cluster.tick_s={self.pace.tick_s:g}",
             f"workload.rate={self.queries / lifetime_s:.4g}",
             f"workload.lifetime_mean_s={lifetime_s:g}",
             f"workload.content_concentration={value[CONTENT.name]:g}",

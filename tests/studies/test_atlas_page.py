@@ -48,7 +48,7 @@ def test_the_page_says_who_is_best_where(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(atlas, "KEPT", tmp_path / "kept")
     text = atlas.page()
     assert "720 runs took\n2.0 hours" in text
-    assert "- Where the load is at most 0.8" in text
+    assert "- Where the load is at most 0.79" in text
     assert "80 % of the queries' time" in text
     assert "0 % of cells are ties, and 0 % are undecided" in text
     assert "No cells were rerun" in text
