@@ -2,9 +2,9 @@
 
 A *look* is a judgement after some number of seeds. Each look may err with its own part of the
 allowed error, and the parts add up to the whole (union bound), so the probability that any look
-errs is at most the whole. After n of at most N seeds, the share (n / N)^k of the error has been
-spent: the spending function of Kim and DeMets (1987, "Design and analysis of group sequential tests
-based on the type I error spending rate function"). The bounds of a look are
+errs is at most the whole. After n of at most N seeds, the share n / N of the error has been spent:
+the spending function with exponent 1 of Kim and DeMets (1987, "Design and analysis of group
+sequential tests based on the type I error spending rate function"). The bounds of a look are
 Student's t-bounds, so they assume that means over seeds are nearly normal.
 """
 
@@ -24,20 +24,16 @@ class Looks:
     Args:
         seeds: numbers of seeds, ascending; the last one is the most.
         error: probability with which any of the looks may err in one direction, above 0.
-        exponent: k of the spending function, above 0; the smaller, the more the first looks spend.
     """
 
     seeds: tuple[int, ...]
     error: float
-    exponent: float = 1.0
 
     def __post_init__(self) -> None:
         if not self.seeds or min(self.seeds) < 2 or list(self.seeds) != sorted({*self.seeds}):
             raise ValueError(f"seeds={self.seeds}: must be ascending whole numbers, at least 2")
         if not 0 < self.error < 0.5:
             raise ValueError(f"error={self.error}: must be above 0 and below 0.5")
-        if not self.exponent > 0:
-            raise ValueError(f"exponent={self.exponent}: must be above 0")
 
     @property
     def most(self) -> int:
@@ -48,10 +44,7 @@ class Looks:
         """Return the part of the error that belongs to the look after a number of seeds."""
         at = self.seeds.index(seeds)
         before = self.seeds[at - 1] if at else 0
-        return self.error * (self._spent(seeds) - self._spent(before))
-
-    def _spent(self, seeds: int) -> float:
-        return float((seeds / self.most) ** self.exponent)
+        return self.error * (seeds - before) / self.most
 
 
 def forecast(values: Floats, error: float, seeds: int) -> float:
@@ -77,18 +70,3 @@ def lower_bound(values: Floats, error: float) -> float:
 def surely_positive(values: Sequence[float] | Floats, error: float) -> bool:
     """Return whether the mean of values is above 0, with a probability of error at most `error`."""
     return lower_bound(np.asarray(values, dtype=float), error) > 0
-
-
-def surely_close(ours: Floats, theirs: Floats, within: float, error: float) -> bool:
-    """Return whether each of two paired means is at least 1 - `within` of the other.
-
-    Both are tested as a linear combination, such as theirs - (1 - within) ours, so that seeds with
-    a value of 0 need no logarithm. Planners with equal values on all seeds are close if the sign
-    test allows it; see `lower_bound`.
-    """
-    if np.array_equal(ours, theirs):
-        return len(ours) >= 3 and 2.0 ** -len(ours) <= error
-    least = 1 - within
-    return surely_positive(theirs - least * ours, error) and surely_positive(
-        ours - least * theirs, error
-    )

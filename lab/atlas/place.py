@@ -5,20 +5,17 @@ from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
 
-import numpy as np
 import polars as pl
 from joblib import Parallel, delayed
 
-from lab.analysis.sequential import Looks, surely_close, surely_positive
-from lab.analysis.statistics import Floats
 from lab.atlas.advice import verdicts
 from lab.atlas.axes import AXES, Cell
-from lab.atlas.race import Row
-from lab.atlas.runs import CellRuns, Plan
-from lab.atlas.verdicts import TIE_WITHIN
+from lab.atlas.race import GOODPUT, Row, race
+from lab.atlas.runs import Atlas, CellRuns, Plan
+from lab.atlas.verdicts import Outcome
 from lab.run_cache.jobs import prepare_workers
 
-AHEAD, CLOSE, BEHIND, UNCLEAR = "ahead", "within 5 %", "behind", "undecided"
+AHEAD, CLOSE, BEHIND, UNCLEAR = "ahead", "tie", "behind", "undecided"
 PLACES = (AHEAD, CLOSE, BEHIND, UNCLEAR)
 
 
@@ -29,35 +26,31 @@ class Placed:
     cell: Cell
     best: str
     place: str  # one of `PLACES`
-    ours: float  # mean of the metric
-    theirs: float
 
 
-def place(
-    planner: str, runs: pl.DataFrame, plan: Plan, metric: str, processes: int, until_s: float
-) -> list[Placed]:
+def place(planner: str, made: Atlas, processes: int, until_s: float) -> list[Placed]:
     """Run a planner in the cells of an atlas, in random order, until ``until_s`` seconds are over.
 
-    It runs on the seeds of the best planner of each cell, look by look, until its place is known.
-    The same seeds chose the best planner, which is a little in its favour.
+    In each cell it races with the best planner by goodput, whose stored runs are used first. Their
+    seeds also chose the best planner, which is a little in its favour.
     """
-    found = verdicts(runs, plan).sample(fraction=1.0, shuffle=True, seed=0)
+    found = verdicts(made.frame, made.plan).sample(fraction=1.0, shuffle=True, seed=0)
     started = perf_counter()
 
-    def in_time() -> Iterator[tuple[int, Cell, str, list[float]]]:
+    def in_time() -> Iterator[tuple[int, Cell, str, list[Row]]]:
         for row in found.iter_rows(named=True):
             if perf_counter() - started > until_s:
                 return
-            part = runs.filter(pl.col("cell") == row["cell"])
-            names = str(row[f"{metric}_best"]).split(",")
-            mean = part.filter(pl.col("planner").is_in(names)).group_by("planner")
-            best = mean.agg(pl.col(metric).mean()).sort(metric, "planner")["planner"][-1]
-            theirs = part.filter(pl.col("planner") == best).sort("seed")
-            cell = Cell({axis.name: row[axis.name] for axis in AXES})
-            yield row["cell"], cell, best, theirs[metric].to_list()
+            part = made.frame.filter(pl.col("cell") == row["cell"])
+            names = [each for each in str(row[f"{GOODPUT}_best"]).split(",") if each]
+            mean = part.filter(pl.col("planner").is_in(names or made.plan.planners))
+            mean = mean.group_by("planner").agg(pl.col(GOODPUT).mean()).sort(GOODPUT, "planner")
+            best = mean["planner"][-1]
+            theirs: list[Row] = [*part.filter(pl.col("planner") == best).sort("seed").to_dicts()]
+            yield row["cell"], Cell({axis.name: row[axis.name] for axis in AXES}), best, theirs
 
     prepare_workers()
-    make = delayed(partial(_placed, planner, plan, metric))
+    make = delayed(partial(_placed, planner, made.plan))
     return list(
         Parallel(processes, return_as="generator_unordered", pre_dispatch=processes)(
             make(*each) for each in in_time()
@@ -66,26 +59,17 @@ def place(
 
 
 def _placed(
-    planner: str, plan: Plan, metric: str, number: int, cell: Cell, best: str, theirs: list[float]
+    planner: str, plan: Plan, number: int, cell: Cell, best: str, stored: list[Row]
 ) -> Placed:
-    measure = CellRuns(number, cell, plan)
-    rows: list[Row] = []
-    for seeds in plan.looks.seeds:
-        rows += measure(planner, range(len(rows), min(seeds, len(theirs))))
-        ours = np.array([row[metric] for row in rows], dtype=float)
-        answer = _compared(ours, np.array(theirs[: len(ours)]), plan.looks, seeds)
-        if answer != UNCLEAR or len(rows) == len(theirs):
-            break
-    return Placed(cell, best, answer, float(ours.mean()), float(np.mean(theirs[: len(ours)])))
+    run, names = CellRuns(number, cell, plan), {AHEAD: planner, BEHIND: best}
 
+    def measure(who: str, numbers: Sequence[int]) -> list[Row]:
+        known = stored[numbers[0] : numbers[-1] + 1] if who == BEHIND else []
+        return [*known, *run(names[who], numbers[len(known) :])]
 
-def _compared(ours: Floats, theirs: Floats, looks: Looks, seeds: int) -> str:
-    error = looks.error_at(seeds)
-    if surely_close(ours, theirs, TIE_WITHIN, error):
-        return CLOSE
-    if surely_positive(ours - theirs, error):
-        return AHEAD
-    return BEHIND if surely_positive(theirs - ours, error) else UNCLEAR
+    verdict = race((AHEAD, BEHIND), measure, plan.looks, (GOODPUT,)).verdicts[GOODPUT]
+    answers = {Outcome.TIE: CLOSE, Outcome.NOBODY: CLOSE, Outcome.UNDECIDED: UNCLEAR}
+    return Placed(cell, best, answers.get(verdict.outcome, verdict.label))
 
 
 def counted(placed: Sequence[Placed]) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """The race of planners in one cell: more and more seeds, until the best is known.
 
-All planners start. After each look (`lab.analysis.sequential`), planners that are surely more than
-5 % below another one by every undecided metric drop out, at the error of the look. The race ends
+All planners start. After each look (`lab.analysis.sequential`), planners drop out that are surely too
+far below another one for a tie, by every undecided metric, at the error of the look. The race ends
 when every metric is decided or will hardly be, when no planner serves a useful part, or after the
 last look. Planners of one seed face the very same world.
 """
@@ -14,21 +14,29 @@ import numpy as np
 
 from lab.analysis.sequential import Looks
 from lab.analysis.statistics import Floats
-from lab.atlas.verdicts import CellVerdict, Outcome, hopeless, judged, nobody_serves, out_of_reach
+from lab.atlas.verdicts import (
+    CellVerdict,
+    Outcome,
+    Values,
+    hopeless,
+    judged,
+    nobody_serves,
+    out_of_reach,
+)
 
 GOODPUT, PER_DOLLAR = "goodput", "goodput_per_usd"
-METRICS, ACTIVE = (GOODPUT, PER_DOLLAR), "active"
+METRICS, ACTIVE, BILL = (GOODPUT, PER_DOLLAR), "active", "usd_per_hour"
 """Columns of a run: the mean number of queries that meet their whole SLO; and the hours in which a
 query met it per dollar, for machines, egress and profiling together. `ACTIVE` is the mean number of
-living queries."""
+living queries, and `BILL` the dollars per hour."""
 
-LOOKS = Looks((3, 6, 12, 20, 32), error=0.05, exponent=0.5)
+LOOKS = Looks((3, 6, 12, 20), error=0.1)
 FORECAST_FROM = 12
 """Number of seeds after which a cell that would stay undecided gets no more."""
 
 Row = Mapping[str, Any]
 Measure = Callable[[str, Sequence[int]], Sequence[Row]]
-"""Returns the rows of a planner on some seeds, numbered from 0; each has `METRICS` and `ACTIVE`."""
+"""Returns the rows of a planner on some seeds, numbered from 0; each has these columns."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,7 @@ def race(
                 found[name] += measure(name, range(before, seeds))
         error = looks.error_at(seeds)
         served = {
-            name: (_values(found[name], GOODPUT), _values(found[name], ACTIVE))
+            name: (_column(found[name], GOODPUT), _column(found[name], ACTIVE))
             for name in planners
             if len(found[name]) == seeds
         }
@@ -84,5 +92,13 @@ def race(
     return Raced(verdicts, [row for rows in found.values() for row in rows], before)
 
 
-def _values(rows: Sequence[Row], metric: str) -> Floats:
-    return np.array([row[metric] for row in rows], dtype=float)
+def _values(rows: Sequence[Row], metric: str) -> Values:
+    full = _column(rows, ACTIVE)
+    if metric == PER_DOLLAR:
+        usd_per_hour = _column(rows, BILL)
+        full = np.divide(full, usd_per_hour, np.zeros_like(full), where=usd_per_hour > 0)
+    return Values(_column(rows, metric), full)
+
+
+def _column(rows: Sequence[Row], name: str) -> Floats:
+    return np.array([row[name] for row in rows], dtype=float)

@@ -32,7 +32,7 @@ S_PER_HOUR = 3600.0
 class Length:
     """How long a run is, and its first part that does not count, in mean lifetimes of queries."""
 
-    horizon: float = 3.0
+    horizon: float = 5.0
     warm_up: float = 1.0
 
 

@@ -6,12 +6,11 @@ from enum import StrEnum
 
 import numpy as np
 
-from lab.analysis.sequential import forecast, surely_close, surely_positive
+from lab.analysis.sequential import forecast, surely_positive
 from lab.analysis.statistics import Floats
 
 TIE_WITHIN = 0.05
-"""Planners tie if each mean is at least 1 - this share of the other."""
-
+"""Planners tie if they differ by at most this share of what serving all queries would give."""
 
 LEAST_SERVED = 0.1
 """Share of the queries' time that a planner must serve to be of any use."""
@@ -39,23 +38,38 @@ class CellVerdict:
         return self.best[0] if self.outcome is Outcome.WINNER else str(self.outcome)
 
 
-def judged(values: Mapping[str, Floats], error: float) -> CellVerdict:
-    """Return the verdict from each planner's values on the same seeds, of shape (n,); n > 0.
+@dataclass(frozen=True)
+class Values:
+    """A planner's values of a metric on some seeds, and what serving all queries would give.
 
-    The leader is the planner of the highest mean. Each other planner is either *close*, so that
-    neither mean is below 0.95 of the other, or *below* the leader, or unclear. The leader wins if
-    all others are below. It ties with the close ones if the rest is below. Each comparison errs
-    with probability at most `error` on either side.
+    Both have shape (n,). Serving all queries gives their number or, per dollar, their number over
+    the planner's own bill.
     """
-    leader = max(values, key=lambda name: float(values[name].mean()))
-    ours = values[leader]
+
+    found: Floats
+    full: Floats
+
+
+def judged(values: Mapping[str, Values], error: float) -> CellVerdict:
+    """Return the verdict from each planner's values on the same seeds; n > 0.
+
+    The leader is the planner of the highest mean. With m = `TIE_WITHIN` of the leader's mean of
+    ``full``, each other planner is *below* the leader if it is surely more than m below, or else
+    *close* if it is surely at most m below, or else *below* if it is surely below at all, or else
+    unclear. The leader wins if all others are below. It ties with the close ones if the rest is
+    below. Each comparison errs with probability at most `error`.
+    """
+    leader = _leader(values)
     close, unclear = [], []
     for name, theirs in values.items():
         if name == leader:
             continue
-        if surely_close(ours, theirs, TIE_WITHIN, error):
+        ahead, near = _ahead(values[leader], theirs)
+        if surely_positive(-near, error):
+            continue
+        if surely_positive(near, error):
             close.append(name)
-        elif not surely_positive(ours - theirs, error):
+        elif not surely_positive(ahead, error):
             unclear.append(name)
     if unclear:
         return CellVerdict(Outcome.UNDECIDED, (leader, *close, *unclear))
@@ -64,8 +78,18 @@ def judged(values: Mapping[str, Floats], error: float) -> CellVerdict:
     return CellVerdict(Outcome.WINNER, (leader,))
 
 
+def _leader(values: Mapping[str, Values]) -> str:
+    return max(values, key=lambda name: float(values[name].found.mean()))
+
+
+def _ahead(leader: Values, other: Values) -> tuple[Floats, Floats]:
+    """Return how far the leader is ahead on each seed, and how much less this is than a tie."""
+    ahead = leader.found - other.found
+    return ahead, TIE_WITHIN * leader.full - ahead
+
+
 def out_of_reach(
-    values: Mapping[str, Floats], verdict: CellVerdict, error: float, seeds: int
+    values: Mapping[str, Values], verdict: CellVerdict, error: float, seeds: int
 ) -> bool:
     """Return whether an undecided verdict is likely to stay so after some more seeds.
 
@@ -73,14 +97,11 @@ def out_of_reach(
     below the leader nor close to it. ``error`` is that of the comparisons then.
     """
     leader, *others = verdict.best
-    ours, least = values[leader], 1 - TIE_WITHIN
-
-    def open_(theirs: Floats) -> bool:
-        below, near, nor_above = ours - theirs, theirs - least * ours, ours - least * theirs
-        close = min(forecast(near, error, seeds), forecast(nor_above, error, seeds)) > 0
-        return not close and forecast(below, error, seeds) <= 0
-
-    return any(open_(values[name]) for name in others)
+    pairs = [_ahead(values[leader], values[name]) for name in others]
+    return any(
+        max(forecast(ahead, error, seeds), forecast(near, error, seeds)) <= 0
+        for ahead, near in pairs
+    )
 
 
 def nobody_serves(served: Mapping[str, tuple[Floats, Floats]], error: float) -> bool:
@@ -95,12 +116,11 @@ def nobody_serves(served: Mapping[str, tuple[Floats, Floats]], error: float) -> 
     )
 
 
-def hopeless(values: Mapping[str, Floats], error: float) -> set[str]:
-    """Return the planners that are surely more than 5 % below some other planner."""
-    leader = max(values, key=lambda name: float(values[name].mean()))
-    least = (1 - TIE_WITHIN) * values[leader]
+def hopeless(values: Mapping[str, Values], error: float) -> set[str]:
+    """Return the planners that are surely too far below the leader for a tie."""
+    leader = _leader(values)
     return {
         name
         for name, theirs in values.items()
-        if name != leader and surely_positive(np.asarray(least - theirs), error)
+        if name != leader and surely_positive(-_ahead(values[leader], theirs)[1], error)
     }

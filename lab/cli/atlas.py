@@ -10,7 +10,7 @@ from lab.atlas.advice import Tree, shares, tree, verdicts, words_of
 from lab.atlas.axes import design
 from lab.atlas.pictures import draw_pairs
 from lab.atlas.place import PLACES, counted, place
-from lab.atlas.race import GOODPUT, METRICS
+from lab.atlas.race import METRICS
 from lab.atlas.rerun import Again, compared, full_length, rerun
 from lab.atlas.reversals import Runs, reversals
 from lab.atlas.runs import Atlas, Plan
@@ -95,7 +95,7 @@ def _place(made: Atlas, planner: str, processes: int, until_s: float) -> int:
     names = groups()["planner"]
     if "." not in planner and planner not in names:
         raise InputError(f"--place {planner}: there is no such planner; {choices(planner, names)}")
-    placed = place(planner, made.frame, made.plan, GOODPUT, processes, until_s)
+    placed = place(planner, made, processes, until_s)
     if not placed:
         raise InputError("--hours: no cell was finished; give more time")
     by_app: dict[str, list[object]] = {}

@@ -13,7 +13,7 @@ from lab.atlas.axes import AXES, CATEGORIES, DEFAULT, MACHINES, ORDERED, Cell, d
 from lab.atlas.race import GOODPUT, METRICS, Row, race
 from lab.atlas.reversals import changes
 from lab.atlas.runs import FIRST_SEED, Atlas, Length, Plan
-from lab.atlas.verdicts import Outcome, hopeless, judged, nobody_serves
+from lab.atlas.verdicts import Outcome, Values, hopeless, judged, nobody_serves
 from lab.cli.tools import main
 from lab.common.errors import InputError
 from lab.config.compose import compose
@@ -41,16 +41,32 @@ def test_all_looks_together_err_as_rarely_as_stated() -> None:
     assert 0.02 < erred / 1500 < 0.06
 
 
+def _values(**found: np.ndarray) -> dict[str, Values]:
+    """Return values of planners where serving all queries gives 20."""
+    return {name: Values(each, np.full(len(each), 20.0)) for name, each in found.items()}
+
+
 def test_a_planner_that_is_above_on_every_seed_wins() -> None:
-    verdict = judged({"one": SOME, "other": SOME - 2}, 0.02)
+    verdict = judged(_values(one=SOME, other=SOME - 2), 0.02)
     assert verdict.outcome is Outcome.WINNER
     assert verdict.label == "one"
 
 
-def test_planners_within_five_percent_tie_and_the_rest_is_below() -> None:
-    verdict = judged({"one": SOME, "other": SOME * 0.98, "last": SOME / 2}, 0.01)
+def test_planners_within_a_twentieth_of_all_queries_tie_and_the_rest_is_below() -> None:
+    verdict = judged(_values(one=SOME, other=SOME - 0.6 + 0.1 * np.sin(SOME), last=SOME / 2), 0.01)
     assert verdict.outcome is Outcome.TIE
     assert verdict.best == ("one", "other")
+
+
+def test_planners_with_equal_values_tie_once_a_sign_test_would_decide() -> None:
+    few, many = (judged(_values(one=SOME[:n], other=SOME[:n]), 0.1) for n in (3, 4))
+    assert few.outcome is Outcome.UNDECIDED
+    assert many.outcome is Outcome.TIE
+
+
+def test_a_lead_of_less_than_a_twentieth_wins_only_if_it_is_sure_and_no_tie() -> None:
+    ahead = np.array([0.1, 1.9, 0.2, 1.8, 0.9, 0.6])  # surely above 0, on average 0.9 of 1.0
+    assert judged(_values(one=SOME, other=SOME - ahead), 0.05).label == "one"
 
 
 def test_nobody_serves_if_each_planner_surely_serves_less_than_a_twentieth() -> None:
@@ -67,7 +83,7 @@ def test_a_race_ends_once_nobody_serves() -> None:
 
 
 def _idle(seed: int) -> Row:
-    return {"active": 10.0 + seed, **dict.fromkeys(METRICS, 0.0)}
+    return {"active": 10.0 + seed, "usd_per_hour": 2.0, **dict.fromkeys(METRICS, 0.0)}
 
 
 def test_equal_values_decide_only_as_a_sign_test_would() -> None:
@@ -76,13 +92,13 @@ def test_equal_values_decide_only_as_a_sign_test_would() -> None:
 
 
 def test_noise_is_undecided_and_names_those_that_may_be_best() -> None:
-    verdict = judged({"one": SOME, "other": SOME[::-1] * 0.9, "last": SOME / 3}, 0.001)
+    verdict = judged(_values(one=SOME, other=SOME[::-1] * 0.9, last=SOME / 3), 0.001)
     assert verdict.outcome is Outcome.UNDECIDED
     assert verdict.best == ("one", "other")
 
 
-def test_only_planners_more_than_five_percent_below_are_hopeless() -> None:
-    values = {"one": SOME, "near": SOME * 0.97, "far": SOME * 0.5}
+def test_only_planners_too_far_below_for_a_tie_are_hopeless() -> None:
+    values = _values(one=SOME, near=SOME * 0.97, far=SOME * 0.5)
     assert hopeless(values, 0.05) == {"far"}
 
 
@@ -94,7 +110,7 @@ def _measure(means: dict[str, float], asked: list[tuple[str, int]]) -> object:
             noise = np.random.default_rng(seed).normal()  # the same for all planners of a seed
             own = np.random.default_rng((seed, len(planner))).normal()
             value = means[planner] + noise + 0.01 * own
-            rows.append({**dict.fromkeys(METRICS, value), "active": 20.0})
+            rows.append({**dict.fromkeys(METRICS, value), "active": 20.0, "usd_per_hour": 2.0})
         return rows
 
     return measure
@@ -116,6 +132,7 @@ def test_a_race_drops_planners_that_are_far_below() -> None:
             {
                 "planner": planner,
                 "active": 20.0,
+                "usd_per_hour": 20.0,
                 **dict.fromkeys(METRICS, base + 0.4 * np.random.default_rng((own, seed)).normal()),
             }
             for seed in seeds

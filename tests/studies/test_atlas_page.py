@@ -29,6 +29,7 @@ def _kept(directory: Path) -> None:
             "seed": PLAN.seed(number, seed),
             GOODPUT: value,
             "active": 10.0,
+            "usd_per_hour": 1.0,
             PER_DOLLAR: value,
             "core_s": 1.0,
         }
