@@ -67,8 +67,8 @@ FILLED = -log(1 - 1 / FILLING)
 are exponential."""
 
 PERIOD = 2.0
-"""Period of what drifts, in mean lifetimes. In short and long runs, the time that counts is a multiple
-of it, so they have as much drift."""
+"""Period of what drifts, in mean lifetimes. The time that counts is a multiple of it in short and
+long runs, so they have as much drift."""
 
 MACHINES: Mapping[str, tuple[str, int, int]] = {
     "1 T4": ("n1-standard-4+T4", 1, 0),

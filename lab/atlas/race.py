@@ -1,9 +1,9 @@
 """The race of planners in one cell: more and more seeds, until the best is known.
 
-All planners start. After each look (`lab.analysis.sequential`), planners drop out that are surely too
-far below another one for a tie, by every undecided metric, at the error of the look. The race ends
-when every metric is decided or will hardly be, when no planner serves a useful part, or after the
-last look. Planners of one seed face the very same world.
+All planners start. After each look (`lab.analysis.sequential`), planners drop out that are surely
+too far below another one for a tie, by every undecided metric, at the error of the look. The race
+ends when every metric is decided or will hardly be, when no planner serves a useful part, or after
+the last look. Planners of one seed face the very same world.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-import numpy as np
-
 from lab.analysis.sequential import forecast, surely_positive
 from lab.analysis.statistics import Floats
 
