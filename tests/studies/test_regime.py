@@ -1,17 +1,24 @@
 """The line below figures and tables: profiling, load, seeds, and what the best planner serves."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from markdown_it import MarkdownIt
 
 from lab.atlas.axes import DEFAULT, Cell
 from lab.reporting.markdown import table
 from lab.run_cache.jobs import RUNS, Job
 from scenarios.workload import Workload
+from studies import page as evaluation
 from studies import steps
+from studies.common import regime
+from studies.common.claims import above
 from studies.common.measures import violations
 from studies.common.regime import below_tables, line, living, recorded, scenes
+from studies.common.verdicts import Decision
+from studies.paper.page import Section, page
 
 POOL = {"scene_profiling": "pool", "scene_boards": 4, "scene_load": 0.2756}
 FREE = {"scene_profiling": "free", "scene_boards": 1600, "scene_load": 1.04}
@@ -133,6 +140,60 @@ def test_rows_of_new_runs_say_how_they_were_configured(tmp_path: Path, monkeypat
     assert line(scenes(made.rows)).endswith(
         "Seeds: 2000. The best planner serves 50 % of the time.*"
     )
+
+
+def unsaid(markdown: str) -> Iterator[str]:
+    """Yield what is shown of each table and figure that no line follows, or one without runs."""
+    tokens = MarkdownIt("commonmark").enable("table").parse(markdown)
+    blocks: list[list[Any]] = []
+    for token in tokens:
+        if token.level == 0 and token.nesting >= 0:
+            blocks.append([])
+        blocks[-1].append(token)
+    heading = ""
+    for block, after in zip(blocks, [*blocks[1:], []], strict=True):
+        inline = [token for token in block if token.type == "inline"]
+        if block[0].type == "heading_open":
+            heading = inline[0].content
+        pictures = [child for token in inline for child in token.children if child.type == "image"]
+        if block[0].type != "table_open" and not pictures:
+            continue
+        said = after[1].content if after and after[0].type == "paragraph_open" else ""
+        may_lack_runs = heading in ("Studies", "Sizes")
+        if not said.startswith(regime.WITHOUT_RUNS if may_lack_runs else "*Profiling: "):
+            yield f"{heading}: {inline[0].content}"
+
+
+def reproduction() -> str:
+    """Return a page on two figures, with figures and tables of all kinds."""
+    decided = Decision(above("Compass leads", (2.0, 1.5, 2.5), 1.0, "why", 4), 4, 4)
+    shown = ["Means:", "", *table(["planner", "x"], [["a", 1]]), "More:", *table(["y"], [[2]])]
+    sections = [
+        Section(
+            number,
+            f"Figure {number}: x.\n\nText.",
+            ("cmd",),
+            "1 run.",
+            [decided],
+            [Path("a.png"), Path("b.png")],
+            shown,
+            scenes(rows({"compass": 0.5}, **POOL)),
+        )
+        for number in ("10", "11")
+    ]
+    return page("compass-lab reproduce 10 11", False, sections, {})
+
+
+def test_a_line_follows_every_figure_and_table_of_both_pages() -> None:
+    kept = evaluation.PAGE.read_text(encoding="utf-8")
+    for text, shown in ((kept, 30), (reproduction(), 11)):
+        words = text.splitlines()
+        said = [at for at, one in enumerate(words) if one.startswith(("*Profiling: ", "*Without "))]
+        assert len(said) >= shown
+        assert not list(unsaid(text))
+        for at in said:
+            without = "\n".join([*words[:at], "Other words.", *words[at + 1 :]])
+            assert len(list(unsaid(without))) == 1
 
 
 def test_a_line_goes_below_each_table_and_nowhere_else() -> None:
