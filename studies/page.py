@@ -6,7 +6,7 @@ from typing import Any
 from lab.analysis.sizing import ClusterDemand, limited_gpus
 from lab.common.formatting import number
 from lab.reporting.render import render
-from studies.common import store
+from studies.common import regime, store
 from studies.common.scenes import APPLICATIONS, PER_EDGE_MACHINE, SIZES, demand_of
 from studies.registry import NAMES, STUDIES
 from studies.steps import judged
@@ -34,6 +34,8 @@ def page() -> str:
             for name, size in SIZES.items()
         ],
         remark=_remark("sizes"),
+        judged=regime.told_apart(),
+        without_runs=regime.WITHOUT_RUNS,
         sections=[
             _section(name)
             for name in STUDIES
@@ -54,14 +56,17 @@ def draw() -> list[Path]:
 
 
 def _section(name: str) -> dict[str, Any]:
-    about, rows = store.read(name) or (None, None)
+    about, kept = store.read_rows(name) or (None, None)
+    rows = None if kept is None else store.frame(kept)
+    said = regime.line(regime.scenes(kept or ()))
     pictures = [*FIGURES.glob(f"{name}.png"), *FIGURES.glob(f"{name}-*.png")]
     return {
         "name": name,
         "title": STUDIES[name].TITLE,
         "about": about,
-        "lines": [] if rows is None else list(STUDIES[name].lines(rows)),
+        "lines": [] if rows is None else list(regime.below_tables(STUDIES[name].lines(rows), said)),
         "findings": [one.row[:4] for one in (() if rows is None else judged(name, rows))],
+        "regime": said,
         "pictures": [path.name for path in sorted(pictures)],
         "remark": _remark(name),
     }

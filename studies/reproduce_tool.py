@@ -129,6 +129,7 @@ def _tell(sections: "Sequence[Section]", later: Mapping[str, str]) -> None:
 
 def _section(number: str, jobs: "Sequence[Job]", processes: int, out: Path) -> "Section":
     """Make the runs of a figure that are not cached, and return its section of the page."""
+    from studies.common.regime import scenes
     from studies.common.sweep_files import commands
     from studies.common.verdicts import decisions
     from studies.paper.page import Section
@@ -145,4 +146,5 @@ def _section(number: str, jobs: "Sequence[Job]", processes: int, out: Path) -> "
         decisions(figure.findings, rows),
         figure.draw(rows, out / "figures"),
         list(figure.lines(rows)),
+        scenes(made.rows),
     )

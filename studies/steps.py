@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import fsum
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
-from lab.run_cache.jobs import Job, at_a_time, make
+from lab.run_cache.jobs import RUNS, Job, Row, at_a_time, make
+from lab.runs.run_directory import read_summary
+from studies.common.regime import recorded
 from studies.common.scenes import available
 from studies.common.store import frame
 from studies.common.study import Scale
@@ -24,7 +25,7 @@ from studies.registry import FIGURES, NAMES
 class Made:
     """The results of a study's runs."""
 
-    rows: Sequence[dict[str, Any]]  # one for each job; see `lab.run_cache.jobs.make`
+    rows: Sequence[Row]  # one for each job; see `lab.run_cache.jobs.make` and `_told`
     runs: int  # number of runs; jobs may share them
     seeds: int
     core_s: float  # core seconds of all runs
@@ -49,7 +50,16 @@ def run(jobs: Sequence[Job], processes: int | None, cache: Path) -> Made:
     rows = make(jobs, at_a_time(processes), cache)
     by_run = {job.key: row["run_core_s"] for job, row in zip(jobs, rows, strict=True)}
     core_s = round(fsum(by_run.values()), 1)
+    rows = [_told(job, row, cache) for job, row in zip(jobs, rows, strict=True)]
     return Made(rows, len(by_run), len({job.seed for job in jobs}), core_s)
+
+
+def _told(job: Job, row: Row, cache: Path) -> Row:
+    """Return a row with what the line below figures and tables says of its run."""
+    told = {**row, **recorded(job.overrides)}
+    if "slo_met" not in row:  # No measure adds it, so that runs that are cached stay valid.
+        told["slo_met"] = read_summary(cache / RUNS / job.key)["slo_met_fraction"]
+    return told
 
 
 def judged(name: str, rows: pl.DataFrame) -> list[Decision]:

@@ -34,11 +34,17 @@ def write(name: str, about: StudyHeader, rows: Sequence[Mapping[str, Any]]) -> P
 
 def read(name: str) -> tuple[StudyHeader, pl.DataFrame] | None:
     """Return the header and the rows of a study, or None if no result is stored."""
+    found = read_rows(name)
+    return None if found is None else (found[0], frame(found[1]))
+
+
+def read_rows(name: str) -> tuple[StudyHeader, list[dict[str, Any]]] | None:
+    """Return what `read` does, with each row as it was written."""
     path = RESULTS / f"{name}.jsonl"
     if not path.exists():
         return None
     first, *rest = map(json.loads, path.read_text(encoding="utf-8").splitlines())
-    return StudyHeader(**first), frame(rest)
+    return StudyHeader(**first), rest
 
 
 def frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:

@@ -8,6 +8,7 @@ from markdown_it import MarkdownIt
 
 from lab.analysis.paired import BOUNDS, EXPLAINED
 from lab.reporting.render import data_uri, render
+from studies.common import regime
 from studies.common.claims import NEGLIGIBLE
 from studies.common.verdicts import FIRST_SEED, LOOKS, Decision
 
@@ -25,11 +26,22 @@ class Section:
     decisions: Sequence[Decision]
     pictures: Sequence[Path]
     lines: Sequence[str]  # further Markdown
+    scenes: Sequence[regime.Scene]  # of its runs
 
     @property
     def rows(self) -> list[tuple[str, str, str, str, str]]:
         """The decisions as rows of a table."""
         return [each.row for each in self.decisions]
+
+    @property
+    def regime(self) -> str:
+        """The line below its figures and tables."""
+        return regime.line(self.scenes)
+
+    @property
+    def all_lines(self) -> list[str]:
+        """Its lines, with that line below each table."""
+        return list(regime.below_tables(self.lines, self.regime))
 
     @property
     def signs(self) -> bool:
@@ -51,6 +63,8 @@ def page(
             for section in sections
             for decision in section.decisions
         ],
+        regime=regime.line([scene for section in sections for scene in section.scenes]),
+        judged=regime.told_apart(),
         looks=", ".join(map(str, LOOKS.seeds)),
         first_seed=FIRST_SEED,
         error=f"{LOOKS.error:.0%}",

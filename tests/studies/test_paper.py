@@ -345,7 +345,9 @@ def test_the_page_holds_its_pictures_and_escapes_what_it_shows(tmp_path) -> None
     picture = tmp_path / "figures" / "a.png"
     picture.write_bytes(b"\x89PNG")
     finding = Decision(above("a < b & c | d", (2.0, 1.5, 2.5), 1.0, "why", 4), 4, 4)
-    section = Section("10", "Figure 10: x.\n\nText.", ("cmd",), "1 run.", [finding], [picture], [])
+    section = Section(
+        "10", "Figure 10: x.\n\nText.", ("cmd",), "1 run.", [finding], [picture], [], []
+    )
     text = page("compass-lab reproduce 10", True, [section], {"11": "ValueError: no rows"})
     assert "quick form" in text
     assert "Figure 11 could not be made: ValueError: no rows" in text

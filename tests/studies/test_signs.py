@@ -153,5 +153,5 @@ def test_an_optimum_that_serves_where_compass_does_not_leaves_a_bound() -> None:
 @pytest.mark.parametrize("sign", ["", "≥ ", "≤ ", "? "])
 def test_the_page_of_figures_explains_its_signs(sign: str) -> None:
     found = Decision(Finding("claim", f"{sign}2 [1, 3] (4 seeds)", Verdict.AGREES, "why"), 4, 4)
-    section = Section("1", "Figure 1: a title.\n\nText.", (), "1 run.", [found], [], [])
+    section = Section("1", "Figure 1: a title.\n\nText.", (), "1 run.", [found], [], [], [])
     assert (EXPLAINED in page("compass-lab reproduce 1", False, [section], {})) == bool(sign)
