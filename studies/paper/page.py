@@ -6,12 +6,14 @@ from pathlib import Path
 
 from markdown_it import MarkdownIt
 
-from lab.analysis.paired import BOUNDS, EXPLAINED
+from lab.analysis.paired import UNBOUNDED
 from lab.reporting.render import data_uri, render
 from studies.common.claims import NEGLIGIBLE
+from studies.common.tables import AT_LEAST
 from studies.common.verdicts import FIRST_SEED, LOOKS, Decision
 
-SIGNS = tuple(filter(None, BOUNDS.values()))
+SIGNS = {"[≥": UNBOUNDED, "≥ ": f"{AT_LEAST}."}
+"""Signs in our numbers, and what they mean."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,10 @@ class Section:
         return [each.row for each in self.decisions]
 
     @property
-    def signs(self) -> bool:
-        """Whether our number has a sign in any finding."""
-        return any(each.finding.ours.startswith(SIGNS) for each in self.decisions)
+    def signs(self) -> list[str]:
+        """The explanations of the signs that our numbers have."""
+        numbers = [f" {each.finding.ours}" for each in self.decisions]
+        return [why for sign, why in SIGNS.items() if any(f" {sign}" in one for one in numbers)]
 
 
 def page(
@@ -57,7 +60,6 @@ def page(
         negligible=f"{NEGLIGIBLE:.0%}",
         failures=failures.items(),
         sections=sections,
-        explained=EXPLAINED,
     )
     return text.rstrip() + "\n"
 
