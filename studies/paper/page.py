@@ -1,6 +1,6 @@
 """The page of the reproduction: figures, claims, our numbers, and verdicts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +8,8 @@ from markdown_it import MarkdownIt
 
 from lab.analysis.paired import UNBOUNDED
 from lab.reporting.render import data_uri, render
-from studies.common.claims import NEGLIGIBLE
+from studies.common.cause_search import CONFIRMING, SCREENING, Cause
+from studies.common.claims import NEGLIGIBLE, Verdict
 from studies.common.tables import AT_LEAST
 from studies.common.verdicts import FIRST_SEED, LOOKS, Decision
 
@@ -27,6 +28,19 @@ class Section:
     decisions: Sequence[Decision]
     pictures: Sequence[Path]
     lines: Sequence[str]  # further Markdown
+
+    causes: Sequence[Cause] = ()  # what must change for claims that differ
+
+    @property
+    def searched(self) -> Iterator[tuple[str, str, str, str, str]]:
+        """What must change for each claim that differs: figure, claim, change, how far, number."""
+        found = {each.claim: each for each in self.causes}
+        for decision in self.decisions:
+            one = decision.finding
+            if one.verdict is Verdict.DIFFERS:
+                cause = found.get(one.claim)
+                for row in [("not searched yet", "-", "-")] if cause is None else cause.rows:
+                    yield self.number, one.claim, *row
 
     @property
     def rows(self) -> list[tuple[str, str, str, str, str]]:
@@ -59,6 +73,9 @@ def page(
         error=f"{LOOKS.error:.0%}",
         negligible=f"{NEGLIGIBLE:.0%}",
         failures=failures.items(),
+        searched=[row for section in sections for row in section.searched],
+        screening=f"{SCREENING[0]} to {SCREENING[-1]}",
+        confirming=f"{CONFIRMING[0]} to {CONFIRMING[-1]}",
         sections=sections,
     )
     return text.rstrip() + "\n"
