@@ -99,8 +99,8 @@ plt.show()
 # %% [markdown]
 # ## Our number, with its interval
 #
-# Differences within a seed are due to the surrogates; differences between seeds are not. So compute
-# the ratio on each seed, and then the geometric mean of the ratios.
+# Differences within a seed are due to the surrogates; differences between seeds are not. So pair the
+# errors by seed. The ratio is that of the two mean errors, with the interval of Fieller (1954).
 
 # %%
 verdicts = []

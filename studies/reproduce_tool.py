@@ -11,6 +11,7 @@ from studies.options import add_options
 
 if TYPE_CHECKING:
     from lab.run_cache.jobs import Job
+    from studies.common.cause_search import Cause
     from studies.paper.page import Section
 
 OK, FAILED = 0, 1
@@ -25,7 +26,8 @@ def add_parser(tools: Any) -> None:
         description="Reruns some or all figures of the paper on all cores, and writes a page that "
         "shows, for each figure, our version, the paper's claims, our numbers with intervals, and "
         "whether they agree. With --hours, adds seeds where they decide most until the time is "
-        "over or every claim is decided. Finished runs are cached in the output directory, so the "
+        "over or every claim is decided. With --causes, finds which assumptions must change for "
+        "claims that differ. Finished runs are cached in the output directory, so the "
         "same command continues. RAY_ADDRESS lets a Ray cluster make the runs. Exit status: 0 if "
         "all figures were made, whatever the verdicts; 1 if a figure could not be made; 2 for bad "
         "input.",
@@ -36,6 +38,8 @@ def add_parser(tools: Any) -> None:
     add_options(parser)
     words = "spend this many hours on more seeds for the claims that are not decided"
     parser.add_argument("--hours", type=float, metavar="H", help=words)
+    words = "spend this many hours on finding which assumptions must change for claims that differ"
+    parser.add_argument("--causes", type=float, metavar="H", help=words)
     parser.add_argument("--out", type=Path, default=OUT, help=f"output directory ({OUT})")
     parser.set_defaults(tool=reproduce)
 
@@ -45,6 +49,7 @@ def reproduce(options: argparse.Namespace) -> int:
     from lab.common.errors import InputError, one_line
     from lab.run_cache.jobs import RunError, at_a_time, make
     from lab.runs.run_directory import write_aside
+    from studies.common.cause_search import search, stored
     from studies.common.effort import Effort
     from studies.paper.page import as_html, page
     from studies.registry import FIGURES, NAMES, SAME_AS, chosen
@@ -59,11 +64,13 @@ def reproduce(options: argparse.Namespace) -> int:
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
     studies = {name: FIGURES[number] for number, name in names.items()}
-    effort = Effort(studies, scale, out) if options.hours else None
+    effort = Effort(studies, scale, out) if options.hours or options.causes else None
     jobs = {name: study.jobs(scale) for name, study in studies.items()}
     try:
         if effort is not None:
-            effort.spend(3600 * options.hours, processes)
+            effort.spend(3600 * (options.hours or 0.0), processes)
+            if options.causes:
+                search(effort, studies, 3600 * options.causes, processes, out)
         else:  # All at once, so that no core waits for the last run of a figure.
             make([job for each in jobs.values() for job in each], processes, out)
     except (InputError, RunError) as error:
@@ -78,7 +85,8 @@ def reproduce(options: argparse.Namespace) -> int:
             later[number] = "its first seeds are not complete; more --hours make them"
             continue
         try:
-            sections.append(_section(number, jobs[name], processes, out))
+            causes = [each for each in stored(out) if each.study == name]
+            sections.append(_section(number, jobs[name], processes, out, causes))
         except Exception as error:  # The other figures are still made.
             failures[number] = f"{type(error).__name__}: {one_line(error)}"
             print(f"compass-lab: figure {number}: {failures[number]}", file=sys.stderr)
@@ -105,13 +113,14 @@ def _check_figures(options: argparse.Namespace, known: Sequence[str]) -> None:
 def _check_hours(options: argparse.Namespace) -> None:
     from lab.common.errors import InputError
 
-    if options.hours is None:
-        return
-    if not 0 < options.hours < 10_000:
-        raise InputError(f"--hours {options.hours:g}: must be above 0 and below 10,000")
-    for name, given in (("--seeds", options.seeds), ("--quick", options.quick)):
-        if given:
-            raise InputError(f"{name}: cannot be combined with --hours, which chooses the seeds")
+    for hours, own in ((options.hours, "--hours"), (options.causes, "--causes")):
+        if hours is None:
+            continue
+        if not 0 < hours < 10_000:
+            raise InputError(f"{own} {hours:g}: must be above 0 and below 10,000")
+        for name, given in (("--seeds", options.seeds), ("--quick", options.quick)):
+            if given:
+                raise InputError(f"{name}: cannot be combined with {own}, which chooses the seeds")
 
 
 def _tell(sections: "Sequence[Section]", later: Mapping[str, str]) -> None:
@@ -127,7 +136,9 @@ def _tell(sections: "Sequence[Section]", later: Mapping[str, str]) -> None:
         print(f"figure {number}: {why}")
 
 
-def _section(number: str, jobs: "Sequence[Job]", processes: int, out: Path) -> "Section":
+def _section(
+    number: str, jobs: "Sequence[Job]", processes: int, out: Path, causes: "Sequence[Cause]"
+) -> "Section":
     """Make the runs of a figure that are not cached, and return its section of the page."""
     from studies.common.regime import scenes
     from studies.common.sweep_files import commands
@@ -147,4 +158,5 @@ def _section(number: str, jobs: "Sequence[Job]", processes: int, out: Path) -> "
         figure.draw(rows, out / "figures"),
         list(figure.lines(rows)),
         scenes(made.rows),
+        causes,
     )

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import inf, sqrt
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from lab.analysis.statistics import Floats, as_ratio, estimate, holm
+from lab.analysis.statistics import Floats, IntervalEstimate, estimate, holm, student_t
 from lab.common.metrics import ANY, ValueRange
 
 Interval = tuple[float | None, float | None, float | None]
@@ -18,24 +19,20 @@ RATIOS = {
     "planner": pl.String,
     "n": pl.Int64,
     **dict.fromkeys(("ratio", "low", "high", "p_holm"), pl.Float64),
-    "sign": pl.String,
     "of": pl.Int64,
 }
 
 PERCENT: ValueRange = (0.0, 100.0)
 """The range of a share in percent."""
 
-BOUNDS = {(False, False): "", (False, True): "≥", (True, False): "≤", (True, True): "?"}
-"""The sign of a ratio for metrics of which less is better. The key says whether the values of the
-reference and of the other planner are only lower bounds of the true values."""
-
-EXPLAINED = (
-    "≥ marks a lower bound: in some seed the value of the other planner is only a bound, or it "
-    "served nobody, or the reference spent nothing. ≤ marks an upper bound, for the reverse "
-    "reasons, and ? marks both. Ratios, intervals and p-values use the seeds in which both have a "
-    "value above 0, and take bounds as they are."
+UNBOUNDED = (
+    "A ratio is that of two means over seeds. [≥ x] is an interval without an upper end, because "
+    "the mean that divides may be 0."
 )
-"""Explains the signs of ratios, and how bounds are treated."""
+"""Explains ratios whose interval has no upper end."""
+
+EXPLAINED = f"{UNBOUNDED} Seeds count on which both planners have a value."
+"""Explains unusual rows of `ratios`; see `explained`."""
 
 
 @dataclass(frozen=True)
@@ -45,57 +42,44 @@ class PairedMetric:
     name: str  # column of the rows
     title: str  # name in tables and figures
     more_is_better: bool
-    # Boolean column that says whether the value is only a lower bound of the true value.
+    # Whether a missing value is infinite, like a cost per hour of service if nobody was served.
+    # Means of reciprocals are then compared, such as hours of service per dollar: they are 0 there.
+    endless: bool = False
+    # Boolean column that says whether the value is only a lower bound; it counts as missing.
     bound: str | None = None
 
 
 def ratios(rows: pl.DataFrame, metric: PairedMetric, reference: str) -> pl.DataFrame:
     """Return how many times better the reference is than each other planner.
 
-    The ratio is the geometric mean over seeds, with Student's t-interval of its logarithm. A ratio
-    above 1 means that the reference is better: it has more goodput or a lower cost. A seed counts
-    only if the values of both planners are above 0. `rows` has the runs of one scene, with the
-    columns ``planner``, ``seed`` and the metric.
+    The ratio is that of two means over seeds, with the interval of `ratio_of_means`. A ratio above
+    1 means that the reference is better: it has more goodput or a lower cost. `rows` has the runs
+    of one scene, with the columns ``planner``, ``seed`` and the metric.
 
     Each other planner has a row with the columns of `RATIOS`. ``p_holm`` is the p-value, adjusted
-    for the number of planners. ``sign`` is ``"≥"`` if, on some seed, the other planner served no
-    query or its value is only a lower bound. It is ``"≤"`` if this holds for the reference, ``"?"``
-    if it holds for both planners, and empty if it holds for neither. ``n`` is the number of seeds
-    that count, and ``of`` is the number of all seeds.
+    for the number of planners. ``n`` is the number of seeds that count, because both planners have
+    a value, and ``of`` is the number of all seeds.
     """
-    bound = pl.lit(False) if metric.bound is None else pl.col(metric.bound)
-    values = {
-        (planner, seed): (value, bool(is_bound))
-        for planner, seed, value, is_bound in rows.select(
-            "planner", "seed", metric.name, bound
-        ).iter_rows()
-    }
-    seeds = rows["seed"].unique(maintain_order=True).to_list()
-    sign = 1 if metric.more_is_better else -1
+    value = pl.col(metric.name).cast(pl.Float64)
+    if metric.bound is not None:
+        value = pl.when(~pl.col(metric.bound)).then(value)
+    if metric.endless:
+        value = (1 / value).fill_null(0.0)
+    usable = pl.when(value.is_finite()).then(value)
+    tidy = rows.select("planner", "seed", value=usable)
+    ours = tidy.filter(planner=reference).select("seed", ours="value")
+    inverted = not (metric.more_is_better or metric.endless)
     found: list[list[Any]] = []
+    of = rows["seed"].n_unique()
     for planner in rows["planner"].unique(maintain_order=True).to_list():
         if planner == reference:
             continue
-        logs, our_bounds, their_bounds = [], False, False
-        for seed in seeds:
-            ours, our_bound = values.get((reference, seed), (None, False))
-            theirs, their_bound = values.get((planner, seed), (None, False))
-            if ours and theirs:
-                logs.append(sign * float(np.log(ours / theirs)))
-                our_bounds |= our_bound
-                their_bounds |= their_bound
-            else:
-                # If a planner served no query or spent nothing, no finite ratio expresses how much
-                # worse or better it is.
-                we_lose = bool(theirs) and (reference, seed) in values
-                they_lose = bool(ours) and (planner, seed) in values
-                if not metric.more_is_better and (ours == 0 or theirs == 0):
-                    we_lose, they_lose = they_lose, we_lose
-                our_bounds |= we_lose
-                their_bounds |= they_lose
-        mean = estimate(np.array(logs), 1.0)
-        mark, of = BOUNDS[our_bounds, their_bounds], len(seeds)
-        found.append([metric.name, planner, mean.n, *as_ratio(mean), mean.p, mark, of])
+        both = tidy.filter(planner=planner).join(ours, "seed", maintain_order="left").drop_nulls()
+        parts = both["ours"].to_numpy(), both["value"].to_numpy()
+        ratio = ratio_of_means(*(parts[::-1] if inverted else parts))
+        found.append(
+            [metric.name, planner, ratio.n, ratio.mean, ratio.low, ratio.high, ratio.p, of]
+        )
     adjusted = holm([row[6] for row in found])
     for row, p in zip(found, adjusted, strict=True):
         row[6] = p
@@ -103,8 +87,8 @@ def ratios(rows: pl.DataFrame, metric: PairedMetric, reference: str) -> pl.DataF
 
 
 def explained(found: pl.DataFrame) -> Iterator[str]:
-    """Yield `EXPLAINED` and an empty line if a ratio has a sign or does not use all seeds."""
-    if not found.is_empty() and ((found["sign"] != "") | (found["n"] < found["of"])).any():
+    """Yield `EXPLAINED` and an empty line if a ratio has no upper end or lacks some seeds."""
+    if not found.is_empty() and (found["high"].is_infinite() | (found["n"] < found["of"])).any():
         yield EXPLAINED
         yield ""
 
@@ -125,9 +109,57 @@ def by_scene(
     return pl.concat(parts) if parts else pl.DataFrame()
 
 
+def ratio_of_means(ours: Floats, theirs: Floats) -> IntervalEstimate:
+    """Return mean(ours) / mean(theirs) with its interval, and the p-value for a true ratio of 1.
+
+    Values are paired, finite, at least 0, and of shape (n,). The interval is the set of all r for
+    which 0 lies in Student's t-interval of mean(ours - r theirs) (Fieller 1954, "Some problems in
+    interval estimation"). So every question whether the ratio exceeds r is a t-test of a mean, as
+    the looks of `lab.analysis.sequential` assume, and p is that of the paired t-test. A mean of
+    ratios, or of their logarithms, has no value if ``theirs`` is 0 on any seed, and no number of
+    seeds would help. Here a 0 is a value like any other. Only if the mean of ``theirs`` may be 0,
+    the interval has no upper end (infinity). The ratio is missing if all values are 0.
+    """
+    n = len(ours)
+    if not n or not (ours.any() or theirs.any()):
+        return IntervalEstimate(n)
+    above, below = float(np.mean(ours)), float(np.mean(theirs))
+    middle = above / below if below else inf
+    if n == 1:
+        return IntervalEstimate(1, middle)
+    least, inverse = _fieller_low(ours, theirs), _fieller_low(theirs, ours)
+    most = 1 / inverse if inverse else inf
+    largest = max(float(ours.max()), float(theirs.max()))
+    return IntervalEstimate(n, middle, least, most, estimate(ours - theirs, largest).p)
+
+
+def _fieller_low(ours: Floats, theirs: Floats) -> float:
+    """Return the lower end of the interval of mean(ours) / mean(theirs); infinity for x / 0.
+
+    With the ratio r of the sample and d = ours - r theirs, r + x belongs to the interval if
+    a x^2 + 2 b x <= k, where k, b and v are the variances of d, of d with theirs, and of theirs,
+    times t^2 / n, and a = mean(theirs)^2 - v. This form has no rounding errors if d is 0.
+    """
+    n = len(ours)
+    above, below = float(np.mean(ours)), float(np.mean(theirs))
+    factor = student_t(n) ** 2 / n
+    if above**2 <= factor * float(np.var(ours, ddof=1)):
+        return 0.0
+    if not below:
+        return inf
+    ratio = above / below
+    k, b, _, v = (factor * np.cov(ours - ratio * theirs, theirs)).ravel().tolist()
+    a = below**2 - v
+    root = sqrt(max(0.0, b * b + a * k))
+    if a > 0 and b > 0:
+        return max(0.0, ratio - (b + root) / a)
+    return max(0.0, ratio - k / (root - b)) if root > b else ratio
+
+
 def ratio_interval(ours: Floats, theirs: Floats) -> Interval:
-    """Return the geometric mean of ours / theirs (positive, of shape (n,)) and its interval."""
-    return as_ratio(estimate(np.log(ours / theirs), 1.0))
+    """Return the ratio of two means and its interval; see `ratio_of_means`."""
+    ratio = ratio_of_means(ours, theirs)
+    return ratio.mean, ratio.low, ratio.high
 
 
 def mean_interval(values: Floats, within: ValueRange = ANY) -> Interval:

@@ -21,9 +21,14 @@ def count(things: int, one: str, several: str = "") -> str:
 
 
 def interval(low: float | None, high: float | None, digits: int = 3, missing: str = "") -> str:
-    """Return an interval in brackets; `number` formats its ends."""
+    """Return an interval in brackets; `number` formats its ends.
+
+    An interval without an upper end is written as [≥ low].
+    """
     if low is None or high is None:
         return missing
+    if isinf(high) and not isinf(low):
+        return f"[≥ {number(low, digits)}]"
     return f"[{number(low, digits)}, {number(high, digits)}]"
 
 

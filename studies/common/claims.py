@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 from typing import Any
 
 import polars as pl
@@ -17,13 +18,6 @@ class Verdict(StrEnum):
     AGREES = "agrees"
     DIFFERS = "differs"
     UNKNOWN = "cannot be known"
-
-
-BEYOND = {
-    "≥": "infinite: the other has no value on any seed",
-    "≤": "0: the reference has no value on any seed",
-}
-"""Text for a ratio that no seed yields, by its sign; see `lab.analysis.paired.ratios`."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +43,7 @@ negligible size of a threshold decides the claim as well: the effect is then kno
 """
 
 BY_SIDE = {1: Verdict.AGREES, 0: Verdict.UNKNOWN, -1: Verdict.DIFFERS}
-"""Verdict on a claim by the side of its threshold on which the value lies, see `_side`."""
+"""Verdict on a claim by the side of its threshold on which the value lies, see `_decided`."""
 
 
 def of_range(
@@ -58,29 +52,24 @@ def of_range(
     paper: tuple[float, float],
     why: str,
     seeds: int | str,
-    sign: str = "",
     scene: str = "",
 ) -> Finding:
     """Return the verdict on the claim that a ratio lies in a range above 1.
 
-    The ratio differs if its whole interval lies outside the range, or if it is 0 or infinite on all
-    seeds. It agrees if the interval lies in the range, give or take a `QUARTER` of the effect at
-    the range's lower end. `seeds` is a number of seeds or the text of
-    `lab.analysis.paired.counted`; `sign` is that of `lab.analysis.paired.ratios`.
+    The ratio differs if its whole interval lies outside the range. It agrees if the interval lies
+    in the range, give or take a `QUARTER` of the effect at the range's lower end. `seeds` is a
+    number of seeds or the text of `lab.analysis.paired.counted`.
     """
     middle, low, high = ratio
-    ours = _ours(ratio, seeds, sign)
     if middle is None:
-        # If the same planner never has a value, the ratio is 0 or infinite.
-        verdict = Verdict.DIFFERS if sign in BEYOND else Verdict.UNKNOWN
-        text = BEYOND.get(sign, "no ratio: no seed has both values")
-        return Finding(claim, text, verdict, why, scene)
+        text = "no ratio: no seed has a value above 0"
+        return Finding(claim, text, Verdict.UNKNOWN, why, scene)
+    ours = _ours(ratio, seeds)
     if low is None or high is None:
         return Finding(claim, ours, Verdict.UNKNOWN, f"one seed gives no interval; {why}", scene)
-    # A lower bound below the range decides nothing, nor does an upper bound above it.
-    apart = (high < paper[0] and sign in ("", "≤")) or (low > paper[1] and sign in ("", "≥"))
     margin = QUARTER * (paper[0] - 1)
-    sure = not sign and paper[0] - margin <= low and high <= paper[1] + margin
+    apart = high < paper[0] or low > paper[1]
+    sure = paper[0] - margin <= low and high <= paper[1] + margin
     verdict = Verdict.DIFFERS if apart else Verdict.AGREES if sure else Verdict.UNKNOWN
     return Finding(claim, ours, verdict, why, scene)
 
@@ -96,7 +85,6 @@ def above(
     threshold: float,
     why: str,
     seeds: int | str,
-    sign: str = "",
     scene: str = "",
 ) -> Finding:
     """Return the verdict on a claim that a value exceeds a threshold; see also `of_range`.
@@ -104,10 +92,8 @@ def above(
     The value differs from the claim if its whole interval lies below the threshold, or if it is
     known to exceed the threshold by less than `NEGLIGIBLE`.
     """
-    if ratio[0] is None and sign == "≥":
-        return Finding(claim, BEYOND[sign], Verdict.AGREES, why, scene)
-    side, why = _decided(ratio, threshold, why, sign)
-    return Finding(claim, _ours(ratio, seeds, sign), BY_SIDE[side], why, scene)
+    side, why = _decided(_ends(ratio), threshold, why, 1)
+    return Finding(claim, _ours(ratio, seeds), BY_SIDE[side], why, scene)
 
 
 def below(
@@ -119,44 +105,57 @@ def below(
     sign: str = "",
     scene: str = "",
 ) -> Finding:
-    """Return the verdict on a claim that a value is below a threshold; see also `above`."""
-    side, why = _decided(ratio, threshold, why, sign, -1)
+    """Return the verdict on a claim that a value is below a threshold; see also `above`.
+
+    A value with the sign ``"≥"`` is only a lower bound, so it can only show that a claim differs.
+    """
+    side, why = _decided(_ends(ratio, sign), threshold, why, -1)
     return Finding(claim, _ours(ratio, seeds, sign), BY_SIDE[side], why, scene)
 
 
-def _decided(
-    value: Interval, threshold: float, why: str, sign: str, wanted: int = 1
-) -> tuple[int, str]:
+Ends = tuple[float, float]
+
+
+def _ends(value: Interval, sign: str = "") -> Ends | None:
+    """Return the ends between which a value surely lies; None without an interval.
+
+    A value with the sign ``"≤"`` is only an upper bound, so it has no lower end; one with the sign
+    ``"≥"`` has no upper end; one with another sign, such as ``"?"``, has neither.
+    """
+    _, low, high = value
+    if low is None or high is None:
+        return None
+    return low if sign in ("", "≥") else -inf, high if sign in ("", "≤") else inf
+
+
+def _decided(ends: Ends | None, threshold: float, why: str, wanted: int) -> tuple[int, str]:
     """Return 1 if a claim is confirmed, -1 if it is refuted, or 0, and the reason.
 
     `wanted` is 1 if the claim is that the value exceeds the threshold, and -1 if it is below.
     """
-    side = wanted * _side(value, threshold, sign)
-    _, low, high = value
-    if side or sign or low is None or high is None:
-        return side, why
+    if ends is None:
+        return 0, why
+    low, high = ends
+    if low > threshold or high < threshold:
+        return wanted if low > threshold else -wanted, why
     if low > threshold * (1 - NEGLIGIBLE) and high < threshold * (1 + NEGLIGIBLE):
         return -1, f"the difference from {threshold:g} is smaller than {NEGLIGIBLE:.0%}; {why}"
     return 0, why
 
 
 def measured(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row of `paired.ratios` as the arguments ratio, seeds, sign and scene of `above`."""
+    """Return a row of `paired.ratios` as the arguments ratio, seeds and scene of `above`."""
     return {
         "ratio": (row["ratio"], row["low"], row["high"]),
         "seeds": counted(row["n"], row["of"]),
-        "sign": row["sign"],
         "scene": str(row.get("scene", "")),
     }
 
 
 def paired(one: pl.DataFrame, other: pl.DataFrame, column: str) -> dict[str, Any]:
-    """Return the ratio of a column in two frames, paired by ``seed``, and the number of seeds.
-
-    A seed counts only if both values are above 0.
-    """
+    """Return the ratio of a column in two frames, paired by ``seed``, and the number of seeds."""
     both = one.join(other.select("seed", over=column), "seed").sort("seed")
-    both = both.filter((pl.col(column) > 0) & (pl.col("over") > 0))
+    both = both.drop_nulls([column, "over"])
     ratio = ratio_interval(both[column].to_numpy(), both["over"].to_numpy())
     return {"ratio": ratio, "seeds": both.height}
 
@@ -173,23 +172,14 @@ def goal_reached(value: Interval, goal: float, at_most: bool = False, sign: str 
     def reaches(one: float) -> bool:
         return one <= goal if at_most else one >= goal
 
-    middle, low, high = value
-    if middle is None:
+    if value[0] is None:
         return "-"
-    if low is None or high is None:
-        return f"{'yes' if reaches(middle) else 'no'}, of one seed"
-    reached = {reaches(low), reaches(high)}
-    tells = {"": (True, False), "≤": (at_most,), "≥": (not at_most,)}[sign]
-    [only] = reached if len(reached) == 1 else [None]
-    return "open" if only not in tells else "yes" if only else "no"
+    ends = _ends(value, sign)
+    if ends is None:
+        return f"{'yes' if reaches(value[0]) else 'no'}, of one seed"
+    reached = {reaches(end) for end in ends}
+    return "open" if len(reached) > 1 else "yes" if reached == {True} else "no"
 
 
-def _side(value: Interval, threshold: float, sign: str) -> int:
-    _, low, high = value
-    if low is None or high is None:
-        return 0
-    return (low > threshold and sign in ("", "≥")) - (high < threshold and sign in ("", "≤"))
-
-
-def _ours(value: Interval, seeds: int | str, sign: str) -> str:
+def _ours(value: Interval, seeds: int | str, sign: str = "") -> str:
     return f"{estimated(*value, sign)} ({seeds} seeds)"

@@ -3,13 +3,15 @@
 from lab.analysis.paired import PairedMetric
 
 GOODPUT = PairedMetric("goodput", "goodput", more_is_better=True)
-COST = PairedMetric("usd_per_query_hour", "cost", more_is_better=False)
-ATTRIBUTED = PairedMetric("attributed_usd_per_query_hour", "attributed cost", more_is_better=False)
+COST = PairedMetric("usd_per_query_hour", "cost", more_is_better=False, endless=True)
+ATTRIBUTED = PairedMetric(
+    "attributed_usd_per_query_hour", "attributed cost", more_is_better=False, endless=True
+)
 RESPONSE = PairedMetric(
-    "response_s", "response time", more_is_better=False, bound="response_is_bound"
+    "response_s", "response time", more_is_better=False, endless=True, bound="response_is_bound"
 )
 RESPONSE_OF_SERVED = PairedMetric(
-    "response_of_served_s", "response time of served queries", more_is_better=False
+    "response_of_served_s", "response time of served queries", more_is_better=False, endless=True
 )
 DEVICE_HOURS = PairedMetric("planning_device_hours", "profiling", more_is_better=False)
 SLO_MET = PairedMetric("slo_met", "time with the SLO met", more_is_better=True)

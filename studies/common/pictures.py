@@ -1,9 +1,11 @@
 """Pictures that several studies draw: ratios with their intervals, and curves in panels."""
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
@@ -14,6 +16,9 @@ from lab.reporting.plotting.style import plain_log
 
 ABREAST, TOGETHER = 0.16, 0.8
 """Distance between neighbouring dots of a scene, and largest total height of its dots, in rows."""
+
+BEYOND = 1.5
+"""Distance, as a factor, from the outermost number to the end of a line that stands for no end."""
 
 MANY_DECADES = 100.0
 """If the ends of an axis have at least this ratio, only powers of ten are marked."""
@@ -82,8 +87,9 @@ def draw_curves(
 def dots(axes: Axes, frame: pl.DataFrame, paper: tuple[float, float] | None) -> None:
     """Draw a dot with its interval for each scene and planner, on a logarithmic axis.
 
-    `frame` has ``scene``, ``planner``, ``ratio``, ``low``, ``high`` and ``sign``; open dots are
-    bounds. The paper's range is drawn as a band.
+    `frame` has ``scene``, ``planner``, ``ratio``, ``low`` and ``high``. A dot is open if its
+    interval begins at 0 or has no upper end; the line of the interval then ends near the outermost
+    numbers. The paper's range is drawn as a band.
     """
     scenes = frame["scene"].unique(maintain_order=True).to_list()
     planners = frame["planner"].unique(maintain_order=True).to_list()
@@ -92,24 +98,29 @@ def dots(axes: Axes, frame: pl.DataFrame, paper: tuple[float, float] | None) -> 
         axes.axvspan(*paper, color="0.6", alpha=0.3, lw=0, zorder=0, label="the paper")
     axes.axvline(1, color="0.35", lw=1, zorder=0.5)
     abreast = min(ABREAST, TOGETHER / max(1, len(planners)))
+    drawn = pl.concat([frame[name] for name in ("ratio", "low", "high")]).drop_nulls().to_numpy()
+    drawn = drawn[np.isfinite(drawn) & (drawn > 0)]
+    ends = (drawn.min() / BEYOND, drawn.max() * BEYOND) if drawn.size else (1.0, 1.0)
     for number, planner in enumerate(planners):
-        part = frame.filter(planner=planner).drop_nulls("ratio")
+        part = frame.filter(pl.col("ratio").is_finite(), pl.col("ratio") > 0, planner=planner)
         y = [
             scenes.index(scene) + abreast * (number - (len(planners) - 1) / 2)
             for scene in part["scene"]
         ]
-        for position, ratio, least, most, sign in zip(
-            y, part["ratio"], part["low"], part["high"], part["sign"], strict=True
+        for position, ratio, least, most in zip(
+            y, part["ratio"], part["low"], part["high"], strict=True
         ):
+            beyond = least is not None and (least == 0 or most == inf)
             if least is not None and most is not None:
-                axes.plot([least, most], [position, position], color=colors[planner], lw=1.5)
+                line = max(least, ends[0]), min(most, ends[1])
+                axes.plot(line, [position, position], color=colors[planner], lw=1.5)
             axes.plot(
                 ratio,
                 position,
                 marker="o",
                 ms=5,
                 color=colors[planner],
-                markerfacecolor="white" if sign else colors[planner],
+                markerfacecolor="white" if beyond else colors[planner],
             )
         axes.plot([], [], marker="o", color=colors[planner], label=planner)
     axes.set(xscale="log", yticks=range(len(scenes)), yticklabels=scenes, xlabel="ratio")

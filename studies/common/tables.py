@@ -89,7 +89,7 @@ def means(
 def ratio_table(
     found: pl.DataFrame, labels: Mapping[str, str], paper: bool = False
 ) -> Iterator[str]:
-    """Yield a table of the ratios of `paired.by_scene`, with intervals, p-values and signs.
+    """Yield a table of the ratios of `paired.by_scene`, with intervals and p-values.
 
     `labels` maps the columns that identify rows to heads; `paper` adds a column of the paper's
     ranges.
@@ -100,7 +100,7 @@ def ratio_table(
             [
                 *(TITLES[row[name]] if name == "metric" else row[name] for name in labels),
                 counted(row["n"], row["of"]),
-                estimated(row["ratio"], row["low"], row["high"], row["sign"]),
+                estimated(row["ratio"], row["low"], row["high"]),
                 probability(row["p_holm"]),
                 *([paper_range(row["metric"])] if paper else []),
             ]

@@ -31,9 +31,9 @@ Findings = Callable[[pl.DataFrame], list[Finding]]
 
 @dataclass(frozen=True)
 class Decision:
-    """What is known about a claim: its finding from all seeds, and since when it is decided."""
+    """What is known about a claim, and since when it is decided."""
 
-    finding: Finding
+    finding: Finding  # from the seeds of the look that decided it, or from all seeds so far
     seeds: int | None  # the look that decided it, or None
     now: int  # the number of seeds of its runs
 
@@ -60,11 +60,13 @@ def decisions(findings: Findings, rows: pl.DataFrame, looks: Looks = LOOKS) -> l
 
     Runs on other seeds than those of the looks, such as trial runs, are judged once, at 95 %.
     Scenes can have different numbers of seeds; the looks at a claim end with those of its scene.
+    The number and the reason of a decided claim are those of the look that decided it, so that they
+    agree with its verdict; its interval is a 95 % interval.
     """
     made = findings(rows)
     if int(rows.select(pl.col("seed").min()).item()) < FIRST_SEED:
         return [_at_once(each, _seeds(rows, each)) for each in made]
-    decided: dict[str, tuple[int, Verdict]] = {}
+    decided: dict[str, tuple[int, Finding]] = {}
     for look in looks.seeds:
         part = rows.filter(pl.col("seed") < FIRST_SEED + look)
         have = {each.claim for each in made if _seeds(rows, each) >= look}
@@ -76,7 +78,8 @@ def decisions(findings: Findings, rows: pl.DataFrame, looks: Looks = LOOKS) -> l
         ps = [tested[name][0] if name in have and name in tested else 1.0 for name in names]
         for name, p in zip(names, holm(ps), strict=True):
             if name not in decided and p is not None and p <= error:
-                decided[name] = look, tested[name][1]
+                found = {each.claim: each for each in findings(part)}[name]
+                decided[name] = look, replace(found, verdict=tested[name][1])
     return [_decision(each, decided.get(each.claim), _seeds(rows, each)) for each in made]
 
 
@@ -84,9 +87,11 @@ def _at_once(finding: Finding, seeds: int) -> Decision:
     return Decision(finding, None if finding.verdict is Verdict.UNKNOWN else seeds, seeds)
 
 
-def _decision(finding: Finding, found: tuple[int, Verdict] | None, now: int) -> Decision:
-    look, verdict = (None, Verdict.UNKNOWN) if found is None else found
-    return Decision(replace(finding, verdict=verdict), look, now)
+def _decision(finding: Finding, found: tuple[int, Finding] | None, now: int) -> Decision:
+    if found is None:
+        return Decision(replace(finding, verdict=Verdict.UNKNOWN), None, now)
+    look, shown = found
+    return Decision(shown, look, now)
 
 
 def _tested(

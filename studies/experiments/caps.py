@@ -107,7 +107,7 @@ def _cell(part: pl.DataFrame) -> str:
     if part.is_empty():
         return "-"
     row = part.row(0, named=True)
-    ratio = estimated(row["ratio"], row["low"], row["high"], row["sign"])
+    ratio = estimated(row["ratio"], row["low"], row["high"])
     seeds = counted(row["n"], row["of"])
     return ratio if row["n"] == row["of"] else f"{ratio} ({seeds} seeds)"
 

@@ -1,18 +1,21 @@
 """The page of the reproduction: figures, claims, our numbers, and verdicts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from markdown_it import MarkdownIt
 
-from lab.analysis.paired import BOUNDS, EXPLAINED
+from lab.analysis.paired import UNBOUNDED
 from lab.reporting.render import data_uri, render
 from studies.common import regime
-from studies.common.claims import NEGLIGIBLE
+from studies.common.cause_search import CONFIRMING, SCREENING, Cause
+from studies.common.claims import NEGLIGIBLE, Verdict
+from studies.common.tables import AT_LEAST
 from studies.common.verdicts import FIRST_SEED, LOOKS, Decision
 
-SIGNS = tuple(filter(None, BOUNDS.values()))
+SIGNS = {"[≥": UNBOUNDED, "≥ ": f"{AT_LEAST}."}
+"""Signs in our numbers, and what they mean."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,18 @@ class Section:
     pictures: Sequence[Path]
     lines: Sequence[str]  # further Markdown
     scenes: Sequence[regime.Scene]  # of its runs
+    causes: Sequence[Cause] = ()  # what must change for claims that differ
+
+    @property
+    def searched(self) -> Iterator[tuple[str, str, str, str, str]]:
+        """What must change for each claim that differs: figure, claim, change, how far, number."""
+        found = {each.claim: each for each in self.causes}
+        for decision in self.decisions:
+            one = decision.finding
+            if one.verdict is Verdict.DIFFERS:
+                cause = found.get(one.claim)
+                for row in [("not searched yet", "-", "-")] if cause is None else cause.rows:
+                    yield self.number, one.claim, *row
 
     @property
     def rows(self) -> list[tuple[str, str, str, str, str]]:
@@ -44,9 +59,10 @@ class Section:
         return list(regime.below_tables(self.lines, self.regime))
 
     @property
-    def signs(self) -> bool:
-        """Whether our number has a sign in any finding."""
-        return any(each.finding.ours.startswith(SIGNS) for each in self.decisions)
+    def signs(self) -> list[str]:
+        """The explanations of the signs that our numbers have."""
+        numbers = [f" {each.finding.ours}" for each in self.decisions]
+        return [why for sign, why in SIGNS.items() if any(f" {sign}" in one for one in numbers)]
 
 
 def page(
@@ -70,8 +86,10 @@ def page(
         error=f"{LOOKS.error:.0%}",
         negligible=f"{NEGLIGIBLE:.0%}",
         failures=failures.items(),
+        searched=[row for section in sections for row in section.searched],
+        screening=f"{SCREENING[0]} to {SCREENING[-1]}",
+        confirming=f"{CONFIRMING[0]} to {CONFIRMING[-1]}",
         sections=sections,
-        explained=EXPLAINED,
     )
     return text.rstrip() + "\n"
 

@@ -7,8 +7,16 @@ import numpy as np
 import polars as pl
 import pytest
 
-from lab.analysis.paired import PairedMetric, jackknifed, ratio_interval, ratios
+from lab.analysis.paired import (
+    PairedMetric,
+    jackknifed,
+    ratio_interval,
+    ratio_of_means,
+    ratios,
+)
 from lab.analysis.sizing import demand, limited_gpus
+from lab.analysis.statistics import estimate
+from lab.reporting.markdown import estimated
 from lab.run_cache.jobs import Job
 from lab.run_cache.keys import fingerprint, imported
 from studies import page
@@ -41,18 +49,21 @@ def test_ratios_say_how_many_times_better_the_reference_is() -> None:
     frame = rows(ours=[2.0, 4.0, 8.0], theirs=[1.0, 2.0, 2.0], none=[None, 0.0, 4.0])
     more = ratios(frame, PairedMetric("value", "goodput", more_is_better=True), "ours")
     less = ratios(frame, PairedMetric("value", "cost", more_is_better=False), "ours")
-    assert more["ratio"].to_list() == pytest.approx([16 ** (1 / 3), 2.0])
-    assert less["ratio"].to_list() == pytest.approx([16 ** (-1 / 3), 0.5])
-    assert more["n"].to_list() == [3, 1]
+    assert more["ratio"].to_list() == pytest.approx([14 / 5, 12 / 4])
+    assert less["ratio"].to_list() == pytest.approx([5 / 14, 4 / 12])
+    assert more["n"].to_list() == [3, 2]
     assert more["low"][0] < more["ratio"][0] < more["high"][0]
-    assert more["low"][1] is None
+    # The interval of the inverse has the inverse ends.
+    assert less["low"].to_list() == pytest.approx([1 / more["high"][0], 0.0])
 
 
-def test_ratios_of_bounds_carry_a_sign() -> None:
-    frame = rows(ours=[2.0, 100.0], theirs=[4.0, 4.0], late=[100.0, 4.0])
-    metric = PairedMetric("value", "response", more_is_better=False, bound="bound")
-    assert ratios(frame, metric, "ours")["sign"].to_list() == ["≤", "?"]
-    assert ratios(frame, metric, "theirs")["sign"].to_list() == ["≥", "≥"]
+def test_what_is_never_reached_has_a_reciprocal_of_0() -> None:
+    frame = rows(ours=[2.0, 100.0], theirs=[4.0, 4.0], never=[None, 100.0])
+    metric = PairedMetric("value", "time", more_is_better=False, endless=True, bound="bound")
+    found = ratios(frame, metric, "ours")
+    assert found["ratio"].to_list() == pytest.approx([(1 / 2 + 0) / (1 / 4 + 1 / 4), np.inf])
+    assert found["n"].to_list() == [2, 2]
+    assert ratios(frame, metric, "never")["ratio"].to_list() == [0.0, 0.0]
 
 
 def test_a_mean_is_a_bound_if_one_of_its_values_is() -> None:
@@ -66,13 +77,52 @@ def test_a_mean_is_a_bound_if_one_of_its_values_is() -> None:
     assert "≥" not in words
 
 
-def test_spending_nothing_makes_ratios_bounds() -> None:
+def test_spending_nothing_is_a_ratio_like_any_other() -> None:
     frame = rows(ours=[1.0, 2.0, 1.5], idle=[0.0, 0.0, 0.0], theirs=[2.0, 2.0, 2.0])
     spent = PairedMetric("value", "device-hours", more_is_better=False)
-    assert ratios(frame, spent, "ours")["sign"].to_list() == ["≤", ""]
-    assert ratios(frame, spent, "idle")["sign"].to_list() == ["≥", "≥"]
     served = PairedMetric("value", "goodput", more_is_better=True)
-    assert ratios(frame, served, "ours")["sign"].to_list() == ["≥", ""]
+    ends = ["ratio", "low", "high"]
+    assert ratios(frame, spent, "ours").select(ends).row(0) == (0.0, 0.0, 0.0)
+    assert ratios(frame, spent, "idle").select(ends).row(0) == (np.inf, np.inf, np.inf)
+    assert ratios(frame, served, "ours").select(ends).row(0) == (np.inf, np.inf, np.inf)
+    assert ratios(frame, served, "ours")["ratio"][1] == pytest.approx(4.5 / 6)
+    nobody = rows(ours=[0.0, 0.0], theirs=[0.0, 0.0])
+    assert ratios(nobody, served, "ours").select(ends).row(0) == (None, None, None)
+
+
+def test_an_interval_of_a_ratio_is_where_the_t_test_of_the_difference_does_not_reject() -> None:
+    ours, theirs = np.array([4.0, 0.0, 6.0, 9.0, 3.0]), np.array([1.0, 3.0, 0.0, 2.0, 4.0])
+    found = ratio_of_means(ours, theirs)
+    assert found.mean == pytest.approx(22 / 10)
+    for end in (found.low, found.high):  # 0 is an end of the t-interval of ours - r theirs.
+        if end and np.isfinite(end):
+            edge = estimate(ours - end * theirs)
+            assert edge.p == pytest.approx(0.05)
+    # The t-interval of theirs, with the quantile t(0.975, 4), excludes 0.
+    assert 2.7764451 * theirs.std(ddof=1) / math.sqrt(5) < 2.0
+    assert found.high < np.inf
+    assert found.p == estimate(ours - theirs).p
+
+
+def test_a_ratio_to_a_mean_that_may_be_0_has_no_upper_end_until_seeds_tell() -> None:
+    ours, theirs = np.array([8.0, 9.0, 10.0, 9.0]), np.array([0.0, 0.0, 0.0, 4.0])
+    # mean 1, deviation 2, t(0.975, 3) = 3.1824: 1 - 3.1824 * 2 / 2 < 0
+    _, low, high = ratio_interval(ours, theirs)
+    assert (high, low > 1) == (np.inf, True)
+    assert estimate(ours - low * theirs).p == pytest.approx(0.05)
+    assert estimated(9.0, low, high) == f"9 [≥ {low:.3g}]"
+    _, low, high = ratio_interval(np.tile(ours, 10), np.tile(theirs, 10))
+    assert 5 < low < 9 < high < 30
+
+
+def test_intervals_of_ratios_have_their_coverage_with_zeros() -> None:
+    rng, held = np.random.default_rng(3), 0
+    for _ in range(400):
+        theirs = np.where(rng.random(10) < 0.2, 0.0, rng.normal(10, 2, 10).clip(0))
+        ours = 2 * theirs + rng.normal(0, 1, 10)
+        _, low, high = ratio_interval(ours.clip(0), theirs)
+        held += low <= 2 <= high
+    assert 0.91 < held / 400 < 0.98
 
 
 def test_a_jackknife_of_a_mean_is_students_interval() -> None:
@@ -83,7 +133,8 @@ def test_a_jackknife_of_a_mean_is_students_interval() -> None:
 
 
 def test_equal_ratios_have_an_interval_of_no_width() -> None:
-    assert ratio_interval(np.array([2.0, 4.0]), np.array([1.0, 2.0])) == pytest.approx((2, 2, 2))
+    theirs = np.array([1.0, 2.0, 1.5])
+    assert ratio_interval(2 * theirs, theirs) == pytest.approx((2, 2, 2))
 
 
 @pytest.mark.parametrize(
@@ -113,6 +164,14 @@ def test_a_goal_is_reached_if_the_whole_interval_is_beyond_it(value, at_least, a
 def test_an_upper_bound_tells_only_that_a_value_is_no_larger(value, at_least, at_most) -> None:
     assert goal_reached(value, 0.95, sign="≤") == at_least
     assert goal_reached(value, 0.95, at_most=True, sign="≤") == at_most
+
+
+def test_a_value_that_may_be_anything_leaves_every_goal_open() -> None:
+    value = (0.97, 0.96, 0.98)
+    assert goal_reached(value, 0.95, sign="?") == "open"
+    assert goal_reached(value, 0.99, sign="?") == "open"
+    assert goal_reached(value, 0.95, sign="≥") == "yes"
+    assert goal_reached(value, 0.99, sign="≥") == "open"
 
 
 def test_an_interval_of_errors_around_the_goal_leaves_it_open() -> None:

@@ -5,6 +5,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from omegaconf import OmegaConf
@@ -13,7 +14,7 @@ from lab.common.options import groups
 from lab.config.compose import compose
 from lab.run_cache.jobs import Job
 from lab.run_cache.keys import IDLE, configuration
-from studies.common.claims import Verdict, above, ahead, of_range
+from studies.common.claims import Verdict, above, ahead, below, of_range
 from studies.common.measures import DRIFT_HORIZON_S, DRIFT_STEP_S, totals
 from studies.common.scenes import SIZES, scene
 from studies.common.study import QUICK_SEEDS, Scale
@@ -125,28 +126,42 @@ def test_a_ratio_agrees_with_a_range_only_if_its_interval_allows(ratio, verdict)
 
 
 @pytest.mark.parametrize(
-    ("sign", "ratio", "verdict"),
+    ("ratio", "verdict"),
     [
-        ("≥", (2.0, 1.9, 2.1), Verdict.UNKNOWN),
-        ("≤", (2.0, 1.9, 2.1), Verdict.DIFFERS),
-        ("≤", (6.0, 5.9, 6.1), Verdict.UNKNOWN),
-        ("≥", (6.0, 5.9, 6.1), Verdict.DIFFERS),
-        ("?", (6.0, 5.9, 6.1), Verdict.UNKNOWN),
-        ("≥", (3.0, 2.9, 3.1), Verdict.UNKNOWN),
-        ("≥", (None, None, None), Verdict.DIFFERS),
-        ("≤", (None, None, None), Verdict.DIFFERS),
-        ("?", (None, None, None), Verdict.UNKNOWN),
+        ((6.0, 5.9, np.inf), Verdict.DIFFERS),
+        ((6.0, 2.3, np.inf), Verdict.UNKNOWN),
+        ((np.inf, np.inf, np.inf), Verdict.DIFFERS),
+        ((0.0, 0.0, 0.0), Verdict.DIFFERS),
     ],
 )
-def test_a_bound_tells_only_what_it_bounds(sign, ratio, verdict) -> None:
-    assert of_range("claim", ratio, (2.4, 5.1), "why", 4, sign).verdict == verdict
+def test_a_ratio_without_an_upper_end_is_held_to_a_range_by_its_lower_one(ratio, verdict) -> None:
+    assert of_range("claim", ratio, (2.4, 5.1), "why", 4).verdict == verdict
 
 
-def test_a_planner_that_served_nobody_on_a_seed_is_not_ahead() -> None:
+@pytest.mark.parametrize(
+    ("sign", "value", "verdict"),
+    [
+        ("≥", (2.0, 1.9, 2.1), Verdict.UNKNOWN),
+        ("≥", (6.0, 5.9, 6.1), Verdict.DIFFERS),
+        ("≥", (5.0, 4.9, 5.1), Verdict.UNKNOWN),
+        ("≤", (2.0, 1.9, 2.1), Verdict.AGREES),
+        ("≤", (6.0, 5.9, 6.1), Verdict.UNKNOWN),
+        ("?", (2.0, 1.9, 2.1), Verdict.UNKNOWN),
+        ("≥", (None, None, None), Verdict.UNKNOWN),
+    ],
+)
+def test_a_bound_tells_only_what_it_bounds(sign, value, verdict) -> None:
+    assert below("claim", value, 5.0, "why", 4, sign).verdict == verdict
+
+
+def test_a_planner_that_served_nobody_on_one_of_few_seeds_is_not_surely_ahead() -> None:
     some = rows({"compass": 20, "vulcan": 10}, scene="tracking")
     some[0]["goodput"] = 0.0
-    found = settle.findings(pl.DataFrame(some))
-    assert found[0].verdict == Verdict.UNKNOWN
+    assert settle.findings(pl.DataFrame(some))[0].verdict == Verdict.UNKNOWN
+    for row in some:  # More seeds tell.
+        row["seed"] = int(str(row["seed"])) * 10
+    more = [row | {"seed": row["seed"] + at} for row in some[1:4] + some[5:] for at in range(10)]
+    assert settle.findings(pl.DataFrame([*some, *more]))[0].verdict == Verdict.AGREES
 
 
 def test_serving_some_queries_is_ahead_of_serving_none() -> None:
@@ -165,7 +180,7 @@ def test_a_value_is_above_a_threshold_by_its_whole_interval() -> None:
 
 
 def test_being_ahead_takes_a_row_of_ratios() -> None:
-    row = {"ratio": 2.0, "low": 1.1, "high": 3.0, "n": 3, "of": 4, "sign": "", "scene": "one"}
+    row = {"ratio": 2.0, "low": 1.1, "high": 3.0, "n": 3, "of": 4, "scene": "one"}
     found = ahead("claim", row, "why")
     assert found.verdict == Verdict.AGREES
     assert found.ours == "2 [1.1, 3] (3 of 4 seeds)"
@@ -325,7 +340,8 @@ def test_a_median_that_one_seed_does_not_reach_is_not_averaged_over_the_others(m
     }
     assert found["vulcan"].verdict == Verdict.AGREES
     assert found["late"].verdict == Verdict.UNKNOWN
-    assert found["late"].ours.startswith("≥")
+    # 1 / 6, 1 / 6 and 0 against 1, 1 / 1.1 and 1 / 1.2 responses a second
+    assert found["late"].ours.startswith("8.23 [≥ ")
 
     rows = [*map(str, cost.quartiles(frame).rows())]
     assert "('speech', 'vulcan', 0.5, 6.0, inf, 0.5)" in rows

@@ -130,7 +130,8 @@ def test_unreached_medians_do_not_shorten_response_times() -> None:
         )
     )
     [found] = histories.findings(rows)
-    assert found.ours.startswith("≤")
+    # 1 s, 1.001 s and never, over 2 s, 2.001 s and 2.002 s, in responses a second: 1.333
+    assert found.ours.startswith("1.33 [0, ")
     assert found.verdict == Verdict.UNKNOWN
     assert any(line.startswith("| 10 | infinite |") for line in histories.lines(rows))
 
@@ -150,7 +151,7 @@ def encoded(one_hot: dict[int, float]) -> pl.DataFrame:
                         "accuracy": (error if encoding == encodings.ONE_HOT else 0.1) * noise,
                     }
                     for at, error in one_hot.items()
-                    for noise in [1 + seed / 100 + 0.01 * (encoding == encodings.ONE_HOT) * seed]
+                    for noise in [1 + seed / 100 + 0.005 * (encoding == encodings.ONE_HOT) * seed]
                 ],
             }
             for encoding in (encodings.OURS, encodings.ONE_HOT, encodings.CONTINUOUS)

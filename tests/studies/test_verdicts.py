@@ -58,6 +58,16 @@ def test_a_large_effect_is_decided_at_the_first_look_and_keeps_its_verdict() -> 
     assert found.now == 40
 
 
+def test_a_row_shows_the_interval_of_the_look_that_decided() -> None:
+    """Later seeds, which say the opposite, do not change a row."""
+    later = _rows(40, wide=0.1).filter(pl.col("seed") >= FIRST_SEED + LOOKS.seeds[0])
+    [found] = decisions(_findings, pl.concat([_rows(5, wide=3.0), later]))
+    [then] = _findings(_rows(5, wide=3.0))
+    assert found.row[1:4] == (then.ours, "**agrees**", "5")
+    [now] = _findings(pl.concat([_rows(5, wide=3.0), later]))
+    assert now.verdict is Verdict.DIFFERS
+
+
 def test_an_effect_smaller_than_stated_is_decided_as_well() -> None:
     [found] = decisions(_findings, _rows(40, 0.3, none=1.0))
     assert found.seeds is None

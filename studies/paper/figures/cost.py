@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from lab.analysis.paired import PairedMetric, by_scene
+from lab.analysis.paired import by_scene
 from lab.common.formatting import number
 from lab.reporting.markdown import table
 from lab.reporting.plotting.canvas import canvas, legend_below, palette, save
@@ -57,7 +57,6 @@ SOON = {
 HOURS = {"fig11_hours": "hours"}
 METRICS = (COST, ATTRIBUTED, RESPONSE, RESPONSE_OF_SERVED)
 QUARTILES = ["response_p25_s", "response_p50_s", "response_p75_s"]
-MEDIAN = PairedMetric("response_p50_s", "median response time", more_is_better=False)
 ABREAST = 0.15
 
 
@@ -89,7 +88,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
     reference = str(rows["planner"][0])
     rows = rows.filter(~pl.col("planner").is_in(OWN_ARMS))
     costs = by_scene(_scenes(rows), [COST], reference, ["scene"])
-    responses = by_scene(_soon(rows), [MEDIAN], reference, ["scene"])
+    responses = by_scene(_soon(rows), [RESPONSE], reference, ["scene"])
     return [
         of_range(
             f"{row['scene']}: 3.8 to 4.5 times cheaper than {row['planner']}",
@@ -102,8 +101,8 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
         of_range(
             f"{row['scene']}: responds 4.2 to 10.5 times as fast as {row['planner']}",
             paper=PAPER["response_s"],
-            why="ratios of medians; Compass and VideoStorm profile each data set ahead, Vulcan "
-            "does not" + ("; on seeds on which both serve at least half" if row["sign"] else ""),
+            why="ratio of the reciprocals of medians, which are 0 on seeds on which less than half "
+            "are served; Compass and VideoStorm profile each data set ahead, Vulcan does not",
             **measured(row),
         )
         for row in responses.iter_rows(named=True)
@@ -116,8 +115,9 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
         f"The ratios are cost and response time of the others over those of `{rows['planner'][0]}`"
         ", in unlimited clusters. Cost is the bill per hour in which a query's SLO is met; "
         "attributed cost excludes idle rented hardware. Response time is the Kaplan-Meier median "
-        "over all queries. If less than half of them were ever served on some seed, the longest "
-        "life of a query is used as a lower bound."
+        "over all queries. Ratios compare means of the reciprocals: hours of service per dollar, "
+        "and responses per second of waiting. They are 0 on seeds without service, or on which "
+        "less than half of the queries were ever served."
     )
     yield ""
     rows = _scenes(rows)
@@ -147,7 +147,7 @@ def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
     """Draw the ratios, and quartiles of response times if the rows have them."""
     found = by_scene(_scenes(rows), [COST, RESPONSE], str(rows["planner"][0]), ["scene"])
     paths = [draw_ratios(found, [COST, RESPONSE], directory / "cost.png", 4.2, PAPER)]
-    if set(QUARTILES) <= {*rows.columns, MEDIAN.name}:
+    if set(QUARTILES) <= {*rows.columns, "response_p50_s"}:
         paths.append(draw_quartiles(quartiles(rows), directory / "cost-response.png"))
     return paths
 

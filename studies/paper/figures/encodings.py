@@ -8,14 +8,13 @@ choices. Compass uses the continuous encoding for numeric knobs and one-hot feat
 
 from collections.abc import Iterator
 from functools import partial
-from math import exp
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
-from lab.analysis.statistics import allowed_error, estimate, holm
+from lab.analysis.paired import ratio_of_means
+from lab.analysis.statistics import allowed_error, holm
 from lab.common.formatting import probability
 from lab.reporting.markdown import estimated, table
 from studies.common.claims import Finding, Verdict
@@ -49,10 +48,8 @@ def against_one_hot(rows: pl.DataFrame) -> list[dict[str, Any]]:
         one_hot = part.filter(encoding=ONE_HOT).select("seed", one_hot="error")
         for encoding in (CONTINUOUS, OURS):
             both = part.filter(encoding=encoding).join(one_hot, "seed")
-            logs = np.log(both["error"].to_numpy() / both["one_hot"].to_numpy())
-            mean = estimate(logs, 1.0)
-            ends = (mean.mean, mean.low, mean.high)
-            ratio = [None if each is None else exp(each) for each in ends]
+            mean = ratio_of_means(both["error"].to_numpy(), both["one_hot"].to_numpy())
+            ratio = mean.mean, mean.low, mean.high
             row = {"scene": scene, "profiled": profiled, "encoding": encoding}
             found.append({**row, "ratio": ratio, "p": mean.p, "seeds": mean.n})
     for encoding in (CONTINUOUS, OURS):

@@ -68,7 +68,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
             both = tidy.filter(pl.col("histories").is_in([GOOD, histories]))
             [row] = ratios(
                 both.with_columns(planner=pl.col("histories").cast(pl.String)),
-                PairedMetric(column, what, more_is_better=False),
+                PairedMetric(column, what, more_is_better=False, endless=True),
                 str(GOOD),
             ).iter_rows(named=True)
             finding = ahead(

@@ -51,14 +51,16 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
     load = tidy.filter(setting="load")
     least, most = load.select(pl.col("x").min(), most=pl.col("x").max()).row(0)
     ours = load.filter(planner=REFERENCE).select("x", "seed", ours="goodput")
-    leads = load.join(ours, ["x", "seed"]).with_columns(lead=pl.col("ours") / pl.col("goodput"))
-    leads = leads.filter(pl.col("lead").is_finite(), pl.col("planner") != REFERENCE)
+    # The reciprocal of the lead, because the other planner may serve nobody on a seed.
+    leads = load.join(ours, ["x", "seed"]).with_columns(behind=pl.col("goodput") / pl.col("ours"))
+    leads = leads.filter(pl.col("behind").is_finite(), pl.col("planner") != REFERENCE)
     return found + [
         above(
             f"the lead over {planner} grows with the load",
             threshold=1.0,
-            why=f"the lead at {most:g} times the load over that at {least:g} times",
-            **paired(part.filter(x=most), part.filter(x=least), "lead"),
+            why=f"the lead at {most:g} times the load over that at {least:g} times, by means of "
+            "the other's share of Compass's goodput",
+            **paired(part.filter(x=least), part.filter(x=most), "behind"),
         )
         for (planner,), part in leads.group_by("planner", maintain_order=True)
     ]
