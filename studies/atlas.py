@@ -46,6 +46,7 @@ def page() -> str:
         cells=len(found),
         runs=made.frame.height,
         hours=made.wall_s / 3600,
+        processes=made.processes,
         core_hours=float(made.frame["core_s"].sum()) / 3600,
         planners=planners,
         length=made.plan.length,
@@ -65,6 +66,9 @@ def page() -> str:
                 "name": WORDS[metric],
                 "undecided": _share(found, metric, Outcome.UNDECIDED),
                 "ties": _share(found, metric, Outcome.TIE),
+                "tie_lead": found.filter(pl.col(f"{metric}_verdict") == Outcome.TIE)[
+                    f"{metric}_lead"
+                ].median(),
                 "shares": list(_shares(found, planners, metric)),
                 "tree": tree(found, metric),
                 "metric": metric,
@@ -144,7 +148,11 @@ def main(words: list[str]) -> int:
     """Keep the tables of a directory, if one is given, and write the page."""
     if words:
         KEPT.mkdir(parents=True, exist_ok=True)
+        if not (Path(words[0]) / RUNS).exists():
+            print(f"{words[0]}: has no atlas", file=sys.stderr)
+            return 2
         for name in FILES:
+            (KEPT / name).unlink(missing_ok=True)  # It can be of another atlas.
             if (Path(words[0]) / name).exists():
                 shutil.copyfile(Path(words[0]) / name, KEPT / name)
     draw()

@@ -9,7 +9,7 @@ import polars as pl
 from scipy.stats import binomtest
 
 from lab.atlas.axes import AXES, CATEGORIES, ORDERED, Ordered
-from lab.atlas.race import Raced, Row, race
+from lab.atlas.race import ACTIVE, GOODPUT, Raced, Row, race
 from lab.atlas.runs import Plan
 from lab.atlas.verdicts import Outcome
 from scenarios.numerics import Ints
@@ -23,26 +23,37 @@ LEAST_CELLS = 10
 
 
 def verdicts(runs: pl.DataFrame, plan: Plan) -> pl.DataFrame:
-    """Return a row per cell: its axes, and for each metric its verdict, best planners and margin.
+    """Return a row per cell: its axes, and for each metric its verdict, best planners and lead.
 
-    The columns ``METRIC_verdict`` have a planner's name, ``tie`` or ``undecided``, and
-    ``METRIC_best`` the planners that it names, joined by commas. The race is repeated on the stored
-    runs, so the verdicts follow from the table alone. ``seeds`` is the number of seeds at the end.
+    The columns ``METRIC_verdict`` have a planner's name or another `Outcome`, ``METRIC_best`` the
+    planners that are best, tie, or may be the best, joined by commas, and ``METRIC_lead`` the share
+    by which the highest mean of the last look is above the second. The race is repeated on the
+    stored runs, so the verdicts follow from the table alone. ``seeds`` is the number of seeds at
+    the end, and ``served`` the share of time that the best planner serves on the seeds of the first
+    look; as the largest of several means, it is a little too high.
     """
     rows = []
     for _, part in runs.group_by("cell", maintain_order=True):
         raced = _again(part, plan)
         first = part.row(0, named=True)
         row = {"cell": first["cell"], **{axis.name: first[axis.name] for axis in AXES}}
+        last = part.filter(pl.col("seed").is_in(part["seed"].top_k(1).implode()))
+        last = part.filter(pl.col("planner").is_in(last["planner"].implode()))
         for metric, verdict in raced.verdicts.items():
             row[f"{metric}_verdict"] = verdict.label
             row[f"{metric}_best"] = ",".join(sorted(verdict.best))
-        mean = part.filter(pl.col("seed") < plan.seed(first["cell"], 3))
-        mean = mean.group_by("planner").agg(pl.col("goodput", "active").mean())
+            row[f"{metric}_lead"] = _lead(last, metric)
+        few = part.filter(pl.col("seed") < plan.seed(first["cell"], plan.looks.seeds[0]))
+        mean = few.group_by("planner").agg(pl.col(GOODPUT, ACTIVE).mean())
         row["seeds"] = raced.seeds
-        row["served"] = max((mean["goodput"] / mean["active"]).fill_nan(0.0).to_list())
+        row["served"] = max((mean[GOODPUT] / mean[ACTIVE]).fill_nan(0.0).to_list())
         rows.append(row)
-    return pl.DataFrame(rows)
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def _lead(runs: pl.DataFrame, metric: str) -> float | None:
+    means = runs.group_by("planner").agg(pl.col(metric).mean())[metric].sort(descending=True)
+    return None if len(means) < 2 or not means[1] else float(means[0] / means[1] - 1)
 
 
 def _again(part: pl.DataFrame, plan: Plan) -> Raced:
@@ -77,8 +88,8 @@ def shares(found: pl.DataFrame, planners: Sequence[str], metric: str) -> pl.Data
 def best_share(found: pl.DataFrame, planner: str, metric: str) -> tuple[float, float, float]:
     """Return the share of cells that a planner wins or ties in, with its 95 % interval.
 
-    Only decided cells count in which some planner serves queries. Cells of the design are more
-    even than independent ones, so the interval is rather too wide.
+    Only decided cells count in which some planner serves a useful part of the time. Cells of the
+    design are more even than independent ones, so the interval is rather too wide.
 
     The interval is that of Clopper and Pearson (1934), "The use of confidence or fiducial limits
     illustrated in the case of the binomial".

@@ -13,7 +13,8 @@ from lab.atlas.axes import AXES, Cell
 from lab.atlas.race import GOODPUT, Row, race
 from lab.atlas.runs import Atlas, CellRuns, Plan
 from lab.atlas.verdicts import Outcome
-from lab.run_cache.jobs import prepare_workers
+from lab.common.errors import one_line
+from lab.run_cache.jobs import on_cluster, prepare_workers, told_if_killed
 
 AHEAD, CLOSE, BEHIND, UNCLEAR = "ahead", "tie", "behind", "undecided"
 PLACES = (AHEAD, CLOSE, BEHIND, UNCLEAR)
@@ -28,20 +29,24 @@ class Placed:
     place: str  # one of `PLACES`
 
 
-def place(planner: str, made: Atlas, processes: int, until_s: float) -> list[Placed]:
+def place(
+    planner: str, made: Atlas, processes: int, until_s: float
+) -> tuple[list[Placed], list[str]]:
     """Run a planner in the cells of an atlas, in random order, until ``until_s`` seconds are over.
 
     In each cell it races with the best planner by goodput, whose stored runs are used first. Their
-    seeds also chose the best planner, which is a little in its favour.
+    seeds also chose the best planner, which is a little in its favour. Returns the places, and the
+    sentences of cells that failed.
     """
-    found = verdicts(made.frame, made.plan).sample(fraction=1.0, shuffle=True, seed=0)
+    frame = made.frame
+    found = verdicts(frame, made.plan).sample(fraction=1.0, shuffle=True, seed=0)
     started = perf_counter()
 
     def in_time() -> Iterator[tuple[int, Cell, str, list[Row]]]:
         for row in found.iter_rows(named=True):
             if perf_counter() - started > until_s:
                 return
-            part = made.frame.filter(pl.col("cell") == row["cell"])
+            part = frame.filter(pl.col("cell") == row["cell"])
             names = [each for each in str(row[f"{GOODPUT}_best"]).split(",") if each]
             mean = part.filter(pl.col("planner").is_in(names or made.plan.planners))
             mean = mean.group_by("planner").agg(pl.col(GOODPUT).mean()).sort(GOODPUT, "planner")
@@ -50,12 +55,28 @@ def place(planner: str, made: Atlas, processes: int, until_s: float) -> list[Pla
             yield row["cell"], Cell({axis.name: row[axis.name] for axis in AXES}), best, theirs
 
     prepare_workers()
-    make = delayed(partial(_placed, planner, made.plan))
-    return list(
-        Parallel(processes, return_as="generator_unordered", pre_dispatch=processes)(
+    make = delayed(partial(_attempt, planner, made.plan))
+    placed: list[Placed] = []
+    failures: list[str] = []
+    with on_cluster():
+        ended = Parallel(processes, return_as="generator_unordered", pre_dispatch=processes)(
             make(*each) for each in in_time()
         )
-    )
+    for number, answer in told_if_killed(ended):
+        if isinstance(answer, Exception):
+            failures.append(f"cell {number}: {one_line(answer)}")
+        else:
+            placed.append(answer)
+    return placed, failures
+
+
+def _attempt(
+    planner: str, plan: Plan, number: int, cell: Cell, best: str, stored: list[Row]
+) -> tuple[int, Placed | Exception]:
+    try:
+        return number, _placed(planner, plan, number, cell, best, stored)
+    except Exception as error:
+        return number, error
 
 
 def _placed(

@@ -70,7 +70,7 @@ def race(
             for name in planners
             if len(found[name]) == seeds
         }
-        if nobody_serves(served, error):
+        if GOODPUT in open_ and nobody_serves(served, error):
             verdicts.update(dict.fromkeys(open_, CellVerdict(Outcome.NOBODY, ())))
             before = seeds
             break

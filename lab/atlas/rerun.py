@@ -10,10 +10,11 @@ from enum import StrEnum
 import polars as pl
 
 from lab.atlas.advice import verdicts
-from lab.atlas.axes import design
+from lab.atlas.axes import AXES, Cell
 from lab.atlas.race import GOODPUT
 from lab.atlas.runs import FULL, Atlas
 from lab.atlas.verdicts import Outcome
+from scenarios.random_streams import stream
 
 FULL_LENGTH = "full_length"
 SKIPPED = 50
@@ -37,11 +38,16 @@ def full_length(made: Atlas) -> Atlas:
 def rerun(made: Atlas, again: Atlas, count: int, processes: int, until_s: float) -> list[str]:
     """Rerun `count` random decided cells; return the sentences of those that failed."""
     found = verdicts(made.frame, made.plan)
-    decided = found.filter(pl.col(f"{GOODPUT}_verdict") != Outcome.UNDECIDED)["cell"]
-    chosen = decided.sample(min(count, len(decided)), shuffle=True, seed=1).to_list()
-    every = design(max(found["cell"]) + 1, made.plan.design_seed)
+    decided = found.filter(pl.col(f"{GOODPUT}_verdict") != Outcome.UNDECIDED)
+    # Each cell has its own random rank, so that a larger atlas reruns no other cells at first.
+    ranked = sorted(
+        decided.iter_rows(named=True), key=lambda row: stream(0, "rerun", row["cell"]).random()
+    )
+    cells = {
+        row["cell"]: Cell({axis.name: row[axis.name] for axis in AXES}) for row in ranked[:count]
+    }
     with again.locked():
-        return again.extend({cell: every[cell] for cell in chosen}, processes, until_s)
+        return again.extend(cells, processes, until_s)
 
 
 def compared(made: Atlas, again: Atlas) -> pl.DataFrame:

@@ -1,5 +1,7 @@
 """The smallest change of the default scene that reverses the order of two planners.
 
+The default scene has about 60 living queries, more than the cells of the atlas.
+
 Each change moves one axis of `lab.atlas.axes` from its default. Its size is the part of the axis
 that it moves over, on the axis's logarithmic scale; another category counts as `OF_CATEGORY`. All
 planners run every change on a few seeds. Then, for each pair, fresh seeds must confirm that one is
@@ -20,7 +22,7 @@ import numpy as np
 
 from lab.analysis.sequential import surely_positive
 from lab.analysis.statistics import Floats
-from lab.atlas.axes import AXES, DEFAULT, PRICE, Cell, Ordered
+from lab.atlas.axes import AXES, BOARDS, DEFAULT, LEAST_QUERIES, PRICE, Cell, Ordered
 from lab.atlas.race import GOODPUT
 from lab.atlas.runs import SHORT, goodput_and_active, overrides
 from lab.run_cache.jobs import Job, make
@@ -58,11 +60,14 @@ def changes() -> list[Change]:
             continue  # It changes no goodput.
         default = DEFAULT[axis.name]
         for size, value in _others(axis, default):
+            cell = Cell({**DEFAULT, axis.name: value})
+            if value == default or cell.queries < LEAST_QUERIES:
+                continue  # The same scene, or one whose results are mostly noise.
             if isinstance(axis, Ordered):
                 words = f"{axis.words} is {axis.shown(value)} instead of {axis.shown(default)}"
             else:
                 words = f"{axis.words} is {value} instead of {default}"
-            found.append(Change(axis.name, words, size, Cell({**DEFAULT, axis.name: value})))
+            found.append(Change(axis.name, words, size, cell))
     return sorted(found, key=lambda each: each.size)
 
 
@@ -74,7 +79,8 @@ def _others(axis: Any, default: Any) -> Iterator[tuple[float, Any]]:
     for step in STEPS:
         for coordinate in (at - step, at + step):
             if 0 <= coordinate <= 1:
-                yield step, axis.at(coordinate)
+                value = axis.at(coordinate)
+                yield step, float(round(value)) if axis is BOARDS else value
 
 
 class Runs:
@@ -87,7 +93,7 @@ class Runs:
 
     def __init__(self, cache: Path, processes: int) -> None:
         self._cache, self._processes = cache, processes
-        self._changes = changes()
+        self.changes = changes()
 
     def __call__(
         self, numbers: Sequence[int], planners: Sequence[str], seeds: Sequence[int]
@@ -96,10 +102,10 @@ class Runs:
         keys = [(number, name) for number in numbers for name in planners]
         jobs = [
             Job(
-                overrides(self._changes[number].cell, SHORT, name),
+                overrides(self.changes[number].cell, SHORT, name),
                 seed,
                 goodput_late,
-                {"change": self._changes[number].words, "planner": name},
+                {"change": self.changes[number].words, "planner": name},
             )
             for number, name in keys
             for seed in seeds
@@ -131,7 +137,7 @@ def reversals(planners: Sequence[str], runs: Runs) -> list[Reversal]:
 
     Raises what `lab.run_cache.jobs.make` raises; finished runs are kept.
     """
-    every = changes()
+    every = runs.changes
     screened = runs(range(len(every)), planners, SCREENED)
     mean = {key: float(values.mean()) for key, values in screened.items()}
 

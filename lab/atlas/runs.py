@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 from hashlib import sha256
+from inspect import signature
+from math import inf
 from pathlib import Path
 from time import perf_counter, process_time
 
@@ -20,10 +22,12 @@ from lab.common.atomic_write import written_aside
 from lab.common.console import say
 from lab.common.errors import InputError, one_line
 from lab.config.compose import set_up
-from lab.run_cache.jobs import on_cluster, prepare_workers
-from lab.run_cache.keys import code
+from lab.run_cache.jobs import on_cluster, prepare_workers, told_if_killed
+from lab.run_cache.keys import code, shipped_configuration
 from lab.runs.api import Result, composed, result_of
 from lab.runs.run_directory import held
+from lab.version import versions
+from sim.api.planner import Settings
 
 S_PER_HOUR = 3600.0
 
@@ -62,9 +66,10 @@ class Plan:
 
     @property
     def code(self) -> str:
-        """A hash of the code and tables on which the runs depend."""
-        used = [code((planner_override(name),), __name__) for name in self.planners]
-        return sha256("".join(used).encode()).hexdigest()[:16]
+        """A hash of the code, the tables and the configuration on which the runs depend."""
+        parts = [code((planner_override(name),), __name__) for name in self.planners]
+        parts += [shipped_configuration(), json.dumps(versions())]
+        return sha256("".join(parts).encode()).hexdigest()[:16]
 
 
 def measured(result: Result, cell: Cell, length: Length) -> dict[str, float]:
@@ -138,17 +143,18 @@ def overrides(cell: Cell, length: Length, planner: str) -> tuple[str, ...]:
     """
     chosen = planner_override(planner)
     given = cell.overrides(length.horizon * cell.pace.lifetime_s)
-    own_s = _budget_s(chosen)
     budget_s = cell.pace.budget_s
-    raised = own_s is not None and own_s < budget_s
-    return (*given, chosen, *([f"planner.budget_s={budget_s:g}"] if raised else []))
+    raised = _budget_s(chosen) < budget_s
+    return (*given, chosen, *([f"++planner.budget_s={budget_s:g}"] if raised else []))
 
 
 @cache
-def _budget_s(chosen: str) -> float | None:
-    """Return the budget of a planner by default, or None if it has no ``budget_s``."""
-    budget_s = composed([chosen])[1].planner.get("budget_s")
-    return None if budget_s is None else float(budget_s)
+def _budget_s(chosen: str) -> float:
+    """Return the budget of a planner by default; infinity if it is no parameter of its class."""
+    given, config = composed([chosen])
+    [planner] = set_up(config, given).planners.values()
+    known = "budget_s" in signature(type(planner)).parameters
+    return Settings.of(planner).budget_s if known else inf
 
 
 def planner_override(planner: str) -> str:
@@ -166,6 +172,7 @@ class Atlas:
     def __init__(self, directory: Path, plan: Plan, as_kept: bool = False) -> None:
         self.directory, self.plan = directory, plan
         self.wall_s = 0.0
+        self.processes = 0  # how many cells ran at the same time, at the end
         self.rows: list[Row] = []
         self._about = json.loads(json.dumps(asdict(plan)))
         if not as_kept:
@@ -174,7 +181,7 @@ class Atlas:
         if path.exists():
             try:
                 found = json.loads(path.read_text(encoding="utf-8"))
-                self.wall_s = float(found["wall_s"])
+                self.wall_s, self.processes = float(found["wall_s"]), int(found["processes"])
                 self.rows += pl.read_parquet(directory / RUNS).to_dicts()
             except (ValueError, KeyError, TypeError, OSError, pl.exceptions.PolarsError) as error:
                 raise InputError(
@@ -221,6 +228,7 @@ class Atlas:
         known = {row["cell"] for row in self.rows}
         missing = {number: cell for number, cell in cells.items() if number not in known}
         started, before_s, failures = perf_counter(), self.wall_s, []
+        self.processes = processes
 
         def in_time() -> Iterator[tuple[int, Cell]]:
             for each in missing.items():
@@ -234,7 +242,7 @@ class Atlas:
             ended = Parallel(processes, return_as="generator_unordered", pre_dispatch=processes)(
                 make(number, cell) for number, cell in in_time()
             )
-        for done, (number, rows) in enumerate(ended, start=1):
+        for done, (number, rows) in enumerate(told_if_killed(ended), start=1):
             self.wall_s = before_s + perf_counter() - started
             if isinstance(rows, Exception):
                 failures.append(f"cell {number}: {one_line(rows)}")
@@ -249,7 +257,10 @@ class Atlas:
         with written_aside(self.directory / RUNS) as aside:
             self.frame.write_parquet(aside)
         with written_aside(self.directory / ABOUT) as aside:
-            text = json.dumps({**self._about, "wall_s": round(self.wall_s, 1)}, indent=2)
+            text = json.dumps(
+                {**self._about, "wall_s": round(self.wall_s, 1), "processes": self.processes},
+                indent=2,
+            )
             aside.write_text(text, encoding="utf-8")
 
 

@@ -1,6 +1,7 @@
 """The tool ``compass-lab atlas``: which planner is best in which regime."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,18 +24,31 @@ from lab.run_cache.jobs import RunError, at_a_time
 
 OK, FAILED = 0, 1
 MAIN = ("compass", "videostorm_60s", "vulcan", "jellybean", "greedy", "cheapest_feasible")
-TABLE = "verdicts.parquet"
+TABLE, MOST_CELLS = "verdicts.parquet", 100_000
 
 
 def atlas(options: argparse.Namespace) -> int:
     """Extend an atlas or use a finished one; return the exit status."""
-    if options.cells < 1:
-        raise InputError(f"--cells {options.cells}: must be 1 or more")
-    for option, value in (("rerun", options.rerun), ("design-seed", options.design_seed)):
-        if value < 0:
-            raise InputError(f"--{option} {value}: must not be negative")
+    try:
+        return _atlas(options)
+    except RunError as error:
+        print(f"compass-lab: {error}", file=sys.stderr)
+        return FAILED
+
+
+def _atlas(options: argparse.Namespace) -> int:
+    if not 1 <= options.cells <= MOST_CELLS:
+        raise InputError(f"--cells {options.cells}: must be from 1 to {MOST_CELLS:,}")
+    if options.rerun is not None and options.rerun < 1:
+        raise InputError(f"--rerun {options.rerun}: must be 1 or more")
+    if options.design_seed < 0:
+        raise InputError(f"--design-seed {options.design_seed}: must not be negative")
     if not options.hours > 0:
         raise InputError(f"--hours {options.hours:g}: must be above 0")
+    wanted = ("place", options.place), ("rerun", options.rerun), ("reversals", options.reversals)
+    given = [f"--{name}" for name, value in wanted if value]
+    if len(given) > 1:
+        raise InputError(f"{given[0]}: cannot be combined with {given[1]}")
     planners = tuple(options.planners.split(",")) if options.planners else MAIN
     _check(planners)
     processes, until_s = at_a_time(options.jobs), options.hours * 3600
@@ -95,9 +109,12 @@ def _place(made: Atlas, planner: str, processes: int, until_s: float) -> int:
     names = groups()["planner"]
     if "." not in planner and planner not in names:
         raise InputError(f"--place {planner}: there is no such planner; {choices(planner, names)}")
-    placed = place(planner, made, processes, until_s)
+    placed, failures = place(planner, made, processes, until_s)
+    for sentence in failures:
+        say(f"  {sentence}")
     if not placed:
-        raise InputError("--hours: no cell was finished; give more time")
+        why = f"the first failure: {failures[0]}" if failures else "give more --hours"
+        raise InputError(f"no cell was finished; {why}")
     by_app: dict[str, list[object]] = {}
     for each in placed:
         by_app.setdefault(str(each.cell.values["application"]), []).append(each)
@@ -106,17 +123,13 @@ def _place(made: Atlas, planner: str, processes: int, until_s: float) -> int:
     rows += [[name, *counted(each).values()] for name, each in sorted(by_app.items())]  # type: ignore[arg-type]
     for line in table(["application", *PLACES], rows):
         say(line)
-    return OK
+    return FAILED if failures else OK
 
 
 def _reversals(out: Path, planners: Sequence[str], processes: int) -> int:
     cache = out / "reversals"
     cache.mkdir(parents=True, exist_ok=True)
-    try:
-        found = reversals(planners, Runs(cache, processes))
-    except RunError as error:
-        say(f"error: {error}")
-        return FAILED
+    found = reversals(planners, Runs(cache, processes))
     table_ = pl.DataFrame(
         [
             {

@@ -417,7 +417,7 @@ def _add_atlas(tools: Any) -> None:
     words = "find the smallest change of the default scene that reverses each pair of planners"
     atlas.add_argument("--reversals", action="store_true", help=words)
     words = "rerun N random cells at full length, and compare verdicts"
-    atlas.add_argument("--rerun", type=whole, default=0, metavar="N", help=words)
+    atlas.add_argument("--rerun", type=whole, metavar="N", help=words)
     words = "seed of the design (0)"
     atlas.add_argument("--design-seed", type=whole, default=0, metavar="N", help=words)
     words = "parallel cells (one per core)"

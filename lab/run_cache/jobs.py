@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter, process_time
-from typing import Any
+from typing import Any, TypeVar
 
 from joblib import Parallel, delayed, parallel_config
 from joblib.externals.loky.process_executor import TerminatedWorkerError
@@ -38,6 +38,9 @@ ONE_THREAD = (
     "RAYON_NUM_THREADS",
 )
 
+KILLED = "a process was killed, perhaps because memory ran out"
+
+Ended = TypeVar("Ended")
 Measure = Callable[[Result], Mapping[str, Any]]
 Row = dict[str, Any]
 
@@ -102,14 +105,20 @@ def make(jobs: Sequence[Job], processes: int, cache: Path = CACHE) -> list[Row]:
         except KeyboardInterrupt:
             raise KeyboardInterrupt(resumable) from None
         except TerminatedWorkerError:
-            raise RunError(
-                f"a process was killed, perhaps because memory ran out; {resumable}; reduce --jobs"
-            ) from None
+            raise RunError(f"{KILLED}; {resumable}; reduce --jobs") from None
     if failures:
         raise RunError(f"{len(failures)} runs failed, first {failures[0]}")
     return [
         {**job.labels, "seed": job.seed, **rows[key]} for key, job in zip(keys, jobs, strict=True)
     ]
+
+
+def told_if_killed(ended: Iterator[Ended]) -> Iterator[Ended]:
+    """Yield what parallel tasks return; raise RunError if a process of theirs was killed."""
+    try:
+        yield from ended
+    except TerminatedWorkerError:
+        raise RunError(f"{KILLED}; what had ended is kept; reduce --jobs") from None
 
 
 def cached(job: Job, cache: Path = CACHE) -> Row | None:

@@ -145,6 +145,15 @@ def configuration(overrides: tuple[str, ...]) -> str:
 
 
 @cache
+def shipped_configuration() -> str:
+    """Return a hash of all shipped configuration files."""
+    digest = sha256()
+    for path in sorted((ROOT / "conf").rglob("*.yaml")):
+        digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:32]
+
+
+@cache
 def code(overrides: tuple[str, ...], measure: str) -> str:
     """Return a hash of the source code and files of a run, and of the measure's module."""
     nodes = list(_nodes(OmegaConf.to_container(prepared(overrides)[0].config)))

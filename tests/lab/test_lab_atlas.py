@@ -9,10 +9,20 @@ import pytest
 
 from lab.analysis.sequential import Looks, surely_positive
 from lab.atlas.advice import shares, tree, verdicts, words_of
-from lab.atlas.axes import AXES, CATEGORIES, DEFAULT, MACHINES, ORDERED, Cell, design
+from lab.atlas.axes import (
+    AXES,
+    CATEGORIES,
+    DEFAULT,
+    LEAST_QUERIES,
+    MACHINES,
+    ORDERED,
+    Cell,
+    design,
+)
 from lab.atlas.race import GOODPUT, METRICS, Row, race
+from lab.atlas.rerun import Again, compared
 from lab.atlas.reversals import changes
-from lab.atlas.runs import FIRST_SEED, Atlas, Length, Plan
+from lab.atlas.runs import FIRST_SEED, SHORT, Atlas, Length, Plan, overrides
 from lab.atlas.verdicts import Outcome, Values, hopeless, judged, nobody_serves
 from lab.cli.tools import main
 from lab.common.errors import InputError
@@ -237,11 +247,13 @@ def test_an_atlas_is_resumed_and_its_verdicts_follow_from_the_table(tmp_path: ob
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--cells", "0"], "--cells 0: must be 1 or more"),
+        (["--cells", "0"], "--cells 0: must be from 1 to 100,000"),
         (["--hours", "0"], "--hours 0: must be above 0"),
         (["--planners", "compas,greedy"], "--planners compas: there is no such planner"),
         (["--planners", "greedy"], "--planners greedy: name two or more different planners"),
-        (["--rerun", "-5"], "--rerun -5: must not be negative"),
+        (["--rerun", "0"], "--rerun 0: must be 1 or more"),
+        (["--cells", "2000000000"], "--cells 2000000000: must be from 1 to 100,000"),
+        (["--rerun", "5", "--reversals"], "--rerun: cannot be combined with --reversals"),
         (["--place", "greedy"], "has no atlas; make one by compass-lab atlas"),
         (["--rerun", "5"], "has no atlas; make one by compass-lab atlas"),
     ],
@@ -261,3 +273,54 @@ def test_a_damaged_atlas_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtur
     error = capsys.readouterr().err
     assert "has a damaged atlas" in error
     assert error.count("\n") == 1
+
+
+def test_a_planner_that_leads_by_goodput_is_not_forgotten_per_dollar() -> None:
+    goodput = {"dear": 6.0, "cheap": 0.2}
+
+    def measure(planner: str, seeds: Sequence[int]) -> list[Row]:
+        noise = [0.01 * np.random.default_rng(seed).normal() for seed in seeds]
+        bill = 60.0 if planner == "dear" else 0.5
+        return [
+            {
+                GOODPUT: goodput[planner] + each,
+                "goodput_per_usd": (goodput[planner] + each) / bill,
+                "active": 10.0 + each,
+                "usd_per_hour": bill,
+            }
+            for each in noise
+        ]
+
+    verdicts_ = race(("dear", "cheap"), measure).verdicts
+    assert verdicts_[GOODPUT].label == "dear"
+    assert Outcome.NOBODY not in {each.outcome for each in verdicts_.values()}
+
+
+def test_changes_keep_boards_whole_and_enough_queries() -> None:
+    for each in changes():
+        assert each.cell.values["profiling_boards"].is_integer()
+        assert each.cell.queries >= LEAST_QUERIES
+
+
+def test_budgets_rise_to_the_pace_also_of_a_class() -> None:
+    cell = Cell({**DEFAULT, "application": "code_generation"})
+    for name in ("greedy", "planners.reference.greedy.Greedy"):
+        assert "++planner.budget_s=600" in overrides(cell, SHORT, name)
+    assert not any("budget_s" in each for each in overrides(cell, SHORT, "jellybean"))
+
+
+def test_reruns_are_compared_with_the_atlas(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    plan = Plan(("one", "other"), looks=Looks((3,), 0.1))
+    made, again = Atlas(tmp_path / "a", plan, True), Atlas(tmp_path / "b", plan, True)
+    best = {0: ("one", "one"), 1: ("one", "other"), 2: ("one", "")}
+    for cell, both in best.items():
+        for atlas, winner in zip((made, again), both, strict=True):
+            for planner in plan.planners:
+                for number in range(3):
+                    value = 5.0 + (winner == planner) * 3 + rng.normal() * (0.01 if winner else 4)
+                    row = {"planner": planner, "seed": plan.seed(cell, number), GOODPUT: value}
+                    more = {"active": 20.0, "usd_per_hour": 1.0, "goodput_per_usd": value}
+                    atlas.rows.append({"cell": cell, **DEFAULT, **row, **more})
+    found = dict(compared(made, again).select("cell", "again").iter_rows())
+    assert found == {0: Again.SAME, 1: Again.OTHER, 2: Again.POSSIBLE}

@@ -41,7 +41,7 @@ def _kept(directory: Path) -> None:
     ]
     directory.mkdir()
     pl.DataFrame(rows).write_parquet(directory / RUNS)
-    (directory / ABOUT).write_text(json.dumps({**asdict(PLAN), "wall_s": 7200.0}))
+    (directory / ABOUT).write_text(json.dumps({**asdict(PLAN), "wall_s": 7200.0, "processes": 2}))
 
 
 def test_the_page_says_who_is_best_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
