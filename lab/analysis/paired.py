@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from lab.analysis.statistics import Floats, IntervalEstimate, estimate, holm, student_t
+from lab.analysis.statistics import (
+    Floats,
+    IntervalEstimate,
+    allowed_error,
+    estimate,
+    holm,
+    student_t,
+)
 from lab.common.metrics import ANY, ValueRange
 
 Interval = tuple[float | None, float | None, float | None]
@@ -119,6 +126,9 @@ def ratio_of_means(ours: Floats, theirs: Floats) -> IntervalEstimate:
     ratios, or of their logarithms, has no value if ``theirs`` is 0 on any seed, and no number of
     seeds would help. Here a 0 is a value like any other. Only if the mean of ``theirs`` may be 0,
     the interval has no upper end (infinity). The ratio is missing if all values are 0.
+
+    Zeros on all n seeds give no estimate of the variance. The interval then says nothing, unless
+    2^(1 - n), the error of a sign test, is allowed.
     """
     n = len(ours)
     if not n or not (ours.any() or theirs.any()):
@@ -127,6 +137,8 @@ def ratio_of_means(ours: Floats, theirs: Floats) -> IntervalEstimate:
     middle = above / below if below else inf
     if n == 1:
         return IntervalEstimate(1, middle)
+    if not (ours.any() and theirs.any()) and 2.0 ** (1 - n) > allowed_error():
+        return IntervalEstimate(n, middle, 0.0, inf, 1.0)
     least, inverse = _fieller_low(ours, theirs), _fieller_low(theirs, ours)
     most = 1 / inverse if inverse else inf
     largest = max(float(ours.max()), float(theirs.max()))

@@ -4,14 +4,15 @@ For a claim that differs, the changes of `studies.common.causes` are tried by gr
 first the first step of every change, then every second step, and so on. A step is screened on the
 seeds `SCREENING`, by the claim's own finding at 95 %, and is given up after two seeds if the claim
 differs even at 50 %. As screening many changes makes some agree by chance, all steps of the same
-distance that agree are confirmed on the seeds `CONFIRMING`, with the error divided among them. The
-first distance at which any is confirmed ends the search. Runs are cached, so a search that was
-interrupted continues where it ended.
+distance that agree are confirmed on the seeds `CONFIRMING`, with the error divided among the
+distances and these steps. The first distance at which any is confirmed ends the search. Runs are
+cached, so a search that was interrupted continues where it ended.
 """
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from hashlib import sha256
 from math import fsum
 from pathlib import Path
 from time import monotonic
@@ -19,8 +20,9 @@ from typing import Any
 
 from lab.analysis.statistics import CONFIDENCE, at_confidence
 from lab.common.console import say
-from lab.common.errors import InputError
+from lab.common.errors import InputError, one_line
 from lab.run_cache.jobs import Job, RunError, make
+from lab.run_cache.keys import code, configuration
 from lab.runs.run_directory import write_aside
 from studies.common.causes import CHANGES, Change, Step, changed
 from studies.common.claims import Finding, Verdict
@@ -89,7 +91,8 @@ class Search:
 
     def smallest(self) -> tuple[tuple[str, str, str], ...]:
         """Return the confirmed changes of the smallest distance; empty if there is none."""
-        for distance in range(max(len(change.steps) for change in self.changes)):
+        distances = max(len(change.steps) for change in self.changes)
+        for distance in range(distances):
             steps = [
                 (change, change.steps[distance])
                 for change in self.changes
@@ -98,7 +101,7 @@ class Search:
             agreeing = [each for each in steps if self._screened(*each)]
             confirmed = []
             for change, step in agreeing:
-                level = 1 - (1 - CONFIDENCE) / len(agreeing)
+                level = 1 - (1 - CONFIDENCE) / distances / len(agreeing)
                 found = self._found(step, CONFIRMING, level)
                 if found is not None and found.verdict is Verdict.AGREES:
                     confirmed.append((change.name, step.words, found.ours))
@@ -123,12 +126,14 @@ class Search:
         before = [job for job in self.jobs if job.seed in seeds]
         try:
             after = [changed(job, step) for job in before]
-            if not any(after):
-                return None
-            rows = self.runs([new or old for new, old in zip(after, before, strict=True)])
-        except (InputError, RunError) as error:  # The scene does not allow the change.
+            for job in filter(None, after):
+                configuration(job.overrides)
+        except InputError as error:  # The scene does not allow the change.
             say(f"{self.claim}: {step.words}: {error}")
             return None
+        if not any(after):
+            return None
+        rows = self.runs([new or old for new, old in zip(after, before, strict=True)])
         with at_confidence(level):
             return _of_claim(self.findings, rows, self.claim)
 
@@ -181,7 +186,9 @@ def search(
         try:
             changes = one.smallest()
             found.append(Cause(name, claim, one.tried, changes=changes))
-        except TimeOverError:
+        except (TimeOverError, RunError, InputError, ValueError) as error:
+            if not isinstance(error, TimeOverError):
+                say(f"{name}: {claim}: {one_line(error)}")
             now = Cause(name, claim, one.tried, ended=False)
             then = before.get((name, claim), now)
             found.append(then if then.ended else now)
@@ -235,14 +242,29 @@ def keep(causes: Sequence[Cause], directory: Path) -> None:
     """Store outcomes, beside those of other claims that are stored already."""
     new = {(each.study, each.claim): each for each in causes}
     every = {(each.study, each.claim): each for each in stored(directory)} | new
-    text = json.dumps([asdict(each) for each in every.values()], indent=2)
+    rows = [asdict(each) for each in every.values()]
+    text = json.dumps({"tried": _tried(), "causes": rows}, indent=2)
     write_aside(directory / FILE, text + "\n")
 
 
 def stored(directory: Path) -> list[Cause]:
-    """Return the stored outcomes; empty if there are none."""
+    """Return the stored outcomes; empty if there are none of the present changes and code."""
     path = directory / FILE
     if not path.exists():
         return []
-    rows = json.loads(path.read_text(encoding="utf-8"))
-    return [Cause(**{**row, "changes": tuple(map(tuple, row["changes"]))}) for row in rows]
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["tried"] != _tried():
+            return []
+        return [
+            Cause(**{**row, "changes": tuple(map(tuple, row["changes"]))})
+            for row in found["causes"]
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: is damaged ({one_line(error)}); delete it") from None
+
+
+def _tried() -> str:
+    """Return a hash of the changes, the seeds and the code of planners and simulator."""
+    text = repr((CHANGES, SCREENING, CONFIRMING, code(("planner=compass",), __name__)))
+    return sha256(text.encode()).hexdigest()[:16]

@@ -86,7 +86,9 @@ def page(
         error=f"{LOOKS.error:.0%}",
         negligible=f"{NEGLIGIBLE:.0%}",
         failures=failures.items(),
-        searched=[row for section in sections for row in section.searched],
+        searched=[row for section in sections for row in section.searched]
+        if any(section.causes for section in sections)
+        else [],
         screening=f"{SCREENING[0]} to {SCREENING[-1]}",
         confirming=f"{CONFIRMING[0]} to {CONFIRMING[-1]}",
         sections=sections,

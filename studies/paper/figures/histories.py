@@ -72,7 +72,9 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
                 str(GOOD),
             ).iter_rows(named=True)
             finding = ahead(
-                f"{claim}: {what}", row, f"median with {histories} over that with {GOOD}"
+                f"{claim}: {what}",
+                row,
+                f"mean of reciprocals with {GOOD} over that with {histories}",
             )
             if histories > GOOD:
                 # The cost of a history is our own assumption, which our runs cannot confirm.
@@ -89,7 +91,8 @@ def _assumed(both: pl.DataFrame, histories: int) -> str:
         for n in (GOOD, histories)
     )
     return (
-        f"median with {histories} over that with {GOOD}; the {1e3 * CHARGES_S['history']:g} ms "
+        f"mean of 1 / x with {GOOD} over that with {histories}; the "
+        f"{1e3 * CHARGES_S['history']:g} ms "
         "charged per history are an assumption, and the ratio only repeats it. Their benefit is "
         f"measured: {many} configurations until the first deployment, instead of {few}"
     )
