@@ -77,15 +77,16 @@ def test_a_mean_is_a_bound_if_one_of_its_values_is() -> None:
     assert "≥" not in words
 
 
-def test_spending_nothing_is_a_ratio_like_any_other() -> None:
-    frame = rows(ours=[1.0, 2.0, 1.5], idle=[0.0, 0.0, 0.0], theirs=[2.0, 2.0, 2.0])
+def test_zeros_on_many_seeds_give_a_ratio_and_on_few_seeds_no_interval() -> None:
     spent = PairedMetric("value", "device-hours", more_is_better=False)
     served = PairedMetric("value", "goodput", more_is_better=True)
     ends = ["ratio", "low", "high"]
-    assert ratios(frame, spent, "ours").select(ends).row(0) == (0.0, 0.0, 0.0)
-    assert ratios(frame, spent, "idle").select(ends).row(0) == (np.inf, np.inf, np.inf)
-    assert ratios(frame, served, "ours").select(ends).row(0) == (np.inf, np.inf, np.inf)
-    assert ratios(frame, served, "ours")["ratio"][1] == pytest.approx(4.5 / 6)
+    for many, low, high in ((1, 0.0, np.inf), (2, np.inf, 0.0)):  # 3 and 6 seeds
+        frame = rows(ours=[1.0, 2.0, 1.5] * many, idle=[0.0] * 3 * many, theirs=[2.0] * 3 * many)
+        assert ratios(frame, spent, "ours").select(ends).row(0) == (0.0, 0.0, high)
+        assert ratios(frame, spent, "idle").select(ends).row(0) == (np.inf, low, np.inf)
+        assert ratios(frame, served, "ours").select(ends).row(0) == (np.inf, low, np.inf)
+        assert ratios(frame, served, "ours")["ratio"][1] == pytest.approx(4.5 / 6)
     nobody = rows(ours=[0.0, 0.0], theirs=[0.0, 0.0])
     assert ratios(nobody, served, "ours").select(ends).row(0) == (None, None, None)
 
