@@ -86,17 +86,17 @@ def page() -> str:
 
 
 def headline(found: pl.DataFrame, planners: tuple[str, ...]) -> str:
-    """Return a sentence with the planner that is best in most cells, for each metric."""
+    """Return sentences with the planner that is best in most cells, for each metric."""
     parts = []
     for metric in METRICS:
         share = {name: best_share(found, name, metric) for name in planners}
         name = max(planners, key=lambda each: share[each])
         middle, low, high = (f"{100 * each:.0f}" for each in share[name])
-        share_ = f"{middle} % [{low}, {high}]"
-        parts.append(f"`{name}` has the highest {WORDS[metric]} or ties with it in {share_}")
+        parts.append(f"by {WORDS[metric]}, `{name}` in {middle} % [{low}, {high}]")
     return (
-        f"Of the scenes of an atlas of {len(found)} in which the seeds decide and some planner "
-        f"serves a tenth of the time, {', and '.join(parts)}."
+        f"An atlas of {len(found)} scenes tells which planner most often is the best or ties with "
+        f"the best: {'; '.join(parts)}. Scenes do not count in which the seeds cannot tell, or no "
+        "planner serves a tenth of the time."
     )
 
 

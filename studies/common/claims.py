@@ -62,7 +62,7 @@ def of_range(
     """
     middle, low, high = ratio
     if middle is None:
-        text = "no ratio: no seed has a value above 0"
+        text = "no ratio: no seed has a value above 0 of both"
         return Finding(claim, text, Verdict.UNKNOWN, why, scene)
     ours = _ours(ratio, seeds)
     if low is None or high is None:
@@ -120,7 +120,7 @@ def _ends(value: Interval, sign: str = "") -> Ends | None:
     """Return the ends between which a value surely lies; None without an interval.
 
     A value with the sign ``"≤"`` is only an upper bound, so it has no lower end; one with the sign
-    ``"≥"`` has no upper end; one with another sign, such as ``"?"``, has neither.
+    ``"≥"`` has no upper end.
     """
     _, low, high = value
     if low is None or high is None:
