@@ -1,6 +1,6 @@
 """Pictures of the atlas: for each pair of axes, which planner is most often the best."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
@@ -16,20 +16,31 @@ from lab.atlas.verdicts import Outcome
 from lab.reporting.plotting.canvas import DPI, canvas, palette
 from scenarios.numerics import Ints
 
+Axis = Ordered | Categories
+
 BINS = 4
 """Number of equal parts of an ordered axis."""
 
 OTHERS = (str(Outcome.TIE), str(Outcome.UNDECIDED), str(Outcome.NOBODY))
 
 
-def draw_pairs(found: pl.DataFrame, metric: str, planners: Sequence[str], to: Path) -> list[Path]:
+PAIRS = tuple(combinations(AXES, 2))
+
+
+def draw_pairs(
+    found: pl.DataFrame,
+    metric: str,
+    planners: Sequence[str],
+    to: Path,
+    pairs: Iterable[tuple[Axis, Axis]] = PAIRS,
+) -> list[Path]:
     """Draw one picture for each pair of axes as ``AXIS-AXIS.png``; return the paths.
 
     Each tile has the colour of the most frequent verdict of its cells and the share of it.
     """
     to.mkdir(parents=True, exist_ok=True)
     paths = []
-    for one, other in combinations(AXES, 2):
+    for one, other in pairs:
         figure, [[axes]] = canvas(1, 1, 4.2)
         tiles(axes, found, metric, planners, one, other)
         axes.legend(
@@ -52,8 +63,8 @@ def tiles(
     found: pl.DataFrame,
     metric: str,
     planners: Sequence[str],
-    one: Ordered | Categories,
-    other: Ordered | Categories,
+    one: Axis,
+    other: Axis,
 ) -> None:
     """Draw the tiles of two axes."""
     (rows, row_names), (columns, column_names) = _binned(found, one), _binned(found, other)
@@ -86,7 +97,7 @@ def tiles(
     axes.set(xlabel=other.words, ylabel=one.words)
 
 
-def _binned(found: pl.DataFrame, axis: Ordered | Categories) -> tuple[Ints, list[str]]:
+def _binned(found: pl.DataFrame, axis: Axis) -> tuple[Ints, list[str]]:
     """Return the number of each cell's part of an axis, and the names of the parts."""
     if isinstance(axis, Ordered):
         at = np.array([axis.coordinate(value) for value in found[axis.name]])

@@ -9,9 +9,10 @@ import polars as pl
 import pytest
 
 from lab.analysis.sequential import Looks
+from lab.atlas.advice import verdicts
 from lab.atlas.axes import design
 from lab.atlas.race import GOODPUT, PER_DOLLAR
-from lab.atlas.runs import ABOUT, RUNS, Plan
+from lab.atlas.runs import ABOUT, RUNS, Atlas, Plan
 from studies import atlas
 
 PLANNERS = ("compass", "greedy")
@@ -48,7 +49,7 @@ def test_the_page_says_who_is_best_where(tmp_path: Path, monkeypatch: pytest.Mon
     _kept(tmp_path / "kept")
     monkeypatch.setattr(atlas, "KEPT", tmp_path / "kept")
     text = atlas.page()
-    assert "720 runs took\n2.0 hours" in text
+    assert "720 runs took 2.0 hours" in text
     assert "- Where the load is at most 0.79" in text
     assert "80 % of the queries' time" in text
     assert "0 % of cells are ties, and 0 % are undecided" in text
@@ -64,3 +65,14 @@ def test_the_page_says_who_is_best_where(tmp_path: Path, monkeypatch: pytest.Mon
         tmp_path / "kept" / "reversals.parquet"
     )
     assert "| `compass` | `greedy` | none of the tried changes |" in atlas.page()
+
+
+def test_the_readme_has_the_headline_of_the_kept_atlas() -> None:
+    made = Atlas.kept(atlas.KEPT)
+    sentences = atlas.headline(verdicts(made.frame, made.plan), made.plan.planners)
+    readme = (Path(atlas.__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    assert sentences in " ".join(readme.split())
+
+
+def test_the_page_follows_from_the_kept_atlas() -> None:
+    assert atlas.PAGE.read_text(encoding="utf-8") == atlas.page()
