@@ -106,9 +106,9 @@ def tree_in_words(fitted: Tree | None) -> list[str]:
 
 def _place(made: Atlas, planner: str, processes: int, until_s: float) -> int:
     _check_exists(made)
-    names = groups()["planner"]
-    if "." not in planner and planner not in names:
-        raise InputError(f"--place {planner}: there is no such planner; {choices(planner, names)}")
+    known = _planners()
+    if "." not in planner and planner not in known:
+        raise InputError(f"--place {planner}: there is no such planner; {choices(planner, known)}")
     placed, failures = place(planner, made, processes, until_s)
     for sentence in failures:
         say(f"  {sentence}")
@@ -170,8 +170,12 @@ def _rerun(made: Atlas, count: int, processes: int, until_s: float) -> int:
     return FAILED if failures else OK
 
 
+def _planners() -> list[str]:
+    return [name for name in groups()["planner"] if not name.startswith("comparison")]
+
+
 def _check(planners: Sequence[str]) -> None:
-    known = [name for name in groups()["planner"] if not name.startswith("comparison")]
+    known = _planners()
     for name in planners:
         if name not in known:
             raise InputError(f"--planners {name}: there is no such planner; {choices(name, known)}")
