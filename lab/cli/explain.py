@@ -1,12 +1,22 @@
-"""The tools ``explain`` and ``trace`` of ``compass-lab`` for a single run.
+"""The tools ``explain``, ``regret`` and ``trace`` of ``compass-lab`` for a single run.
 
 Arguments are checked before heavy modules are imported.
 """
 
 import argparse
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import isnan
+from pathlib import Path
 from textwrap import TextWrapper
+from time import monotonic
+from typing import TYPE_CHECKING
 
 from lab.common.errors import InputError, check_png, no_directory, one_line, why_not
+
+if TYPE_CHECKING:
+    from lab.forks.regret import Regrets
 
 WIDTH = 80
 """Width in characters of an explanation that does not go to a terminal."""
@@ -42,6 +52,7 @@ def explain(options: argparse.Namespace) -> int:
                 say(lines.fill(part))
             else:
                 screen.print(part)
+    _say_regrets(record.run, int(options.query), lines)
     if options.figure is not None:
         from lab.reporting.explain.figure import draw_explanation
 
@@ -52,6 +63,111 @@ def explain(options: argparse.Namespace) -> int:
                 f"--figure={options.figure}: cannot be written: {error.strerror}"
             ) from None
     return 0
+
+
+def _say_regrets(run: Path, query: int, lines: TextWrapper) -> None:
+    """Print the regrets of a query's decisions if they were examined."""
+    from lab.common.console import say
+    from lab.forks.regret_file import regrets_of_query
+
+    regrets = regrets_of_query(run, query)
+    if regrets is None:
+        return
+    say("\nRegret: what the best alternative to a decision would have gained in goodput.")
+    for each in regrets.found:
+        made = each.decision
+        gained = f"nothing better than {made.chosen}"
+        if each.regret:
+            gained = f"{each.regret:.4g} queries by {each.best} instead of {made.chosen}"
+        say(lines.fill(f"at {made.at_s:.1f} s, on {made.trigger}: {gained}"))
+    if not regrets.found:
+        say("No decision on this query was examined.")
+
+
+def regret(options: argparse.Namespace) -> int:
+    """Examine the decisions of a run, and print them by their regret, the largest first."""
+    if not options.run.is_dir():
+        raise InputError(f"RUN={options.run}: {no_directory(options.run)}")
+    if isnan(options.hours) or options.hours < 0:
+        raise InputError(f"--hours {options.hours}: must be 0 or more")
+    if options.rows < 0:
+        raise InputError(f"--rows {options.rows}: must be 0 or more")
+    from lab.forks.regret import Examination
+    from lab.forks.regret_file import RegretFile, setup_of
+    from lab.reporting.explain.record import find_run
+
+    until_s = monotonic() + 3600 * options.hours
+    run = find_run(options.run)
+    file = RegretFile(run, options.by, options.out or run)
+    regrets = file.read()
+    setup = setup_of(run)
+    with _progress() as show:
+
+        def keep(regrets: "Regrets") -> None:
+            file.write(regrets)
+            show(len(regrets.found), len(regrets.left))
+
+        examination = Examination(setup, regrets, keep)
+        keep(regrets)
+        examination.examine(lambda: monotonic() < until_s)
+    _say_all(regrets, options.rows)
+    if regrets.checked is not None:
+        regrets.check()
+    return 0
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """Yield a function that shows how many decisions are examined, and how many are left."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(file=sys.stderr), transient=True) as bar:
+        task = bar.add_task("decisions", total=None)
+        yield lambda done, left: bar.update(task, completed=done, total=done + left)
+
+
+def _say_all(regrets: "Regrets", rows: int) -> None:
+    from math import fsum
+
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    from lab.common.console import console, say
+    from lab.forks.regret import GOODPUT
+
+    unit = "queries" if regrets.by == GOODPUT else "USD"
+    what = "service goodput" if regrets.by == GOODPUT else "cost at no loss of goodput"
+    table = Table(box=SIMPLE_HEAD)
+    for head in ("regret", "at s", "query", "on", "chosen", "best"):
+        table.add_column(head, justify="left" if head in ("on", "chosen", "best") else "right")
+    found = sorted(regrets.found, key=lambda each: -each.regret)
+    bad = [each for each in found if each.regret > 0]
+    for each in bad[: rows or None]:
+        made = each.decision
+        table.add_row(
+            *(f"{each.regret:.4g}", f"{made.at_s:.1f}", str(made.query), made.trigger),
+            *(made.chosen, each.best),
+        )
+    say(f"Regret of decisions in {what}, in {unit}:")
+    console(WIDTH).print(table) if bad else say("")
+    if len(bad) > rows > 0:
+        say(f"{len(bad) - rows} more decisions have a regret; --rows 0 prints all")
+    tried = sum(each.tried for each in found)
+    say(
+        f"{len(found)} decisions were examined with {tried} alternatives; {len(bad)} were not the "
+        "best."
+    )
+    total = fsum(each.regret for each in found)
+    say(f"sum of regrets: {total:.6g}; from {regrets.before:.6g} to {regrets.after:.6g} {unit}")
+    if regrets.left:
+        first = regrets.left[0]
+        say(
+            f"{len(regrets.left)} decisions were not examined, the first at {first.at_s:.1f} s on "
+            f"query {first.query}; the same command goes on"
+        )
+    elif regrets.checked is not None:
+        say(f"an uninterrupted run with all best choices has {regrets.checked:.6g} {unit}")
 
 
 def trace(options: argparse.Namespace) -> int:

@@ -61,7 +61,7 @@ class RecordedCall:
     outcome: Outcome  # what the world carried out, after forced choices
     steps: Sequence[Step]  # what it changed in the planning service
     generators: Mapping[str, Any]  # states of the planner's random generators after it, by name
-    open: frozenset[int]  # ids of the queries on which it could decide
+    waiting: frozenset[int]  # ids of the queries without a plan on which it could decide
     made: Sequence[Forced]  # the forced choices that were made in it
     joined: Mapping[str, int]  # by node, the number of the first machine that joined before it
     planner: Planner
@@ -165,6 +165,7 @@ class Recorder:
         for query in self._refused & living.keys():
             living[query].searching = True  # Planners do not see queries that are under search.
         states = {query: state for query, state in living.items() if not state.searching}
+        waiting = frozenset(query for query, state in states.items() if state.plan is None)
         steps: list[Step] = []
         first = len(self._calls) == len(self._earlier)
         joined = self._joining if first else {}
@@ -187,7 +188,7 @@ class Recorder:
             outcome,
             steps,
             _generators(world.planner),
-            frozenset(states),
+            waiting,
             made,
             joined,
             world.planner,
