@@ -7,17 +7,20 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from math import isnan
+from math import inf, isnan
 from pathlib import Path
 from textwrap import TextWrapper
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from lab.cli.arguments import ArgumentParser, number, whole
 from lab.common.errors import InputError, check_png, no_directory, one_line, why_not
 
 if TYPE_CHECKING:
     from lab.forks.regret import Regrets
 
+MOST_ROWS = 20
+"""Largest number of rows of a table that are printed by default."""
 WIDTH = 80
 """Width in characters of an explanation that does not go to a terminal."""
 
@@ -84,6 +87,27 @@ def _say_regrets(run: Path, query: int, lines: TextWrapper) -> None:
         say("No decision on this query was examined.")
 
 
+def add_regret(add: Callable[..., ArgumentParser], tools: Any, rows: str) -> None:
+    """Add the tool ``regret``; `add` adds a tool, and `rows` describes the option of that name."""
+    tool = add(
+        tools,
+        "regret",
+        "explain.regret",
+        "find the decisions of a run that alternatives would have improved",
+        "Goes through the planner's decisions in order and tries alternatives in forks of the run: "
+        "plans that fit, waiting and refusing. The regret of a decision is what the best one "
+        "gains; it then stays in force, so that regrets add up. The same command continues an "
+        "interrupted examination. Exit status: 0, or 2 for bad input.",
+    )
+    tool.add_argument("run", type=Path, metavar="RUN", help="directory of one planner's run")
+    words = "goodput, or cost at no loss of goodput (goodput)"
+    tool.add_argument("--by", choices=("goodput", "cost"), default="goodput", help=words)
+    words = "stop after this many hours; the same command continues (no limit)"
+    tool.add_argument("--hours", type=number, default=inf, metavar="H", help=words)
+    tool.add_argument("--out", type=Path, metavar="DIR", help="directory of the file (RUN)")
+    tool.add_argument("--rows", type=whole, default=MOST_ROWS, metavar="N", help=rows)
+
+
 def regret(options: argparse.Namespace) -> int:
     """Examine the decisions of a run, and print them by their regret, the largest first."""
     if not options.run.is_dir():
@@ -139,31 +163,31 @@ def _say_all(regrets: "Regrets", rows: int) -> None:
     unit = "queries" if regrets.by == GOODPUT else "USD"
     what = "service goodput" if regrets.by == GOODPUT else "cost at no loss of goodput"
     table = Table(box=SIMPLE_HEAD)
-    for head in ("regret", "at s", "query", "on", "chosen", "best"):
-        table.add_column(head, justify="left" if head in ("on", "chosen", "best") else "right")
+    for head in ("regret", "at s", "query"):
+        table.add_column(head, justify="right")
+    for head in ("on", "chosen, and best alternative"):
+        table.add_column(head, overflow="fold")
     found = sorted(regrets.found, key=lambda each: -each.regret)
     bad = [each for each in found if each.regret > 0]
     for each in bad[: rows or None]:
         made = each.decision
         table.add_row(
             *(f"{each.regret:.4g}", f"{made.at_s:.1f}", str(made.query), made.trigger),
-            *(made.chosen, each.best),
+            f"{made.chosen}\n→ {each.best}",
         )
-    say(f"Regret of decisions in {what}, in {unit}:")
-    console(WIDTH).print(table) if bad else say("")
+    if bad:
+        say(f"Regret of decisions in {what}, in {unit}:")
+        console(WIDTH).print(table)
     if len(bad) > rows > 0:
-        say(f"{len(bad) - rows} more decisions have a regret; --rows 0 prints all")
+        say(f"further decisions with a regret: {len(bad) - rows}; --rows 0 prints all")
     tried = sum(each.tried for each in found)
-    say(
-        f"{len(found)} decisions were examined with {tried} alternatives; {len(bad)} were not the "
-        "best."
-    )
+    say(f"decisions examined: {len(found)}, with {tried} alternatives; not the best: {len(bad)}")
     total = fsum(each.regret for each in found)
     say(f"sum of regrets: {total:.6g}; from {regrets.before:.6g} to {regrets.after:.6g} {unit}")
     if regrets.left:
         first = regrets.left[0]
         say(
-            f"{len(regrets.left)} decisions were not examined, the first at {first.at_s:.1f} s on "
+            f"decisions not examined: {len(regrets.left)}, the first at {first.at_s:.1f} s on "
             f"query {first.query}; the same command goes on"
         )
     elif regrets.checked is not None:

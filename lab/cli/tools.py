@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from hardware_models.errors import TableError, UnknownNameError
 from lab.cli.arguments import REFUSED, ArgumentParser, number, whole
+from lab.cli.explain import MOST_ROWS, add_regret
 from lab.cli.serving_options import (
     add_observe,
     add_predict_and_compare,
@@ -30,7 +31,6 @@ from lab.common.resources import check_machine, shortage
 from lab.version import __version__
 
 OK = 0
-MOST_ROWS = 20
 TOOLS = (
     *(
         "check-planner",
@@ -178,23 +178,7 @@ def _add_tools_on_runs(tools: Any) -> None:
     explain.add_argument("--figure", type=Path, metavar="OUT.png", help="also draw a figure")
     rows = f"most rows per table; 0 for all ({MOST_ROWS})"
     explain.add_argument("--rows", type=whole, default=MOST_ROWS, metavar="N", help=rows)
-    regret = _add(
-        tools,
-        "regret",
-        "explain.regret",
-        "find the decisions of a run that alternatives would have improved",
-        "Goes through the planner's decisions in order and tries alternatives in forks of the run: "
-        "plans that fit, waiting and refusing. The regret of a decision is what the best one "
-        "gains; it then stays in force, so that regrets add up. The same command continues an "
-        "interrupted examination. Exit status: 0, or 2 for bad input.",
-    )
-    regret.add_argument("run", type=Path, metavar="RUN", help="directory of one planner's run")
-    words = "goodput, or cost at no loss of goodput (goodput)"
-    regret.add_argument("--by", choices=("goodput", "cost"), default="goodput", help=words)
-    words = "stop after this many hours; the same command continues (no limit)"
-    regret.add_argument("--hours", type=number, default=math.inf, metavar="H", help=words)
-    regret.add_argument("--out", type=Path, metavar="DIR", help="directory of the file (RUN)")
-    regret.add_argument("--rows", type=whole, default=MOST_ROWS, metavar="N", help=rows)
+    add_regret(_add, tools, rows)
     trace = _add(
         tools,
         "trace",
