@@ -5,6 +5,7 @@ From Python::
     from lab import compare, read_sweep, run
     run(["workload.rate=0.2"]).summary
     compare([CheapestFeasible(), MyPlanner()], scenario="speech_small", seeds=10)
+    fork(run(["experiment=chat_small"], record=True), 120.0, Changes(machines={"cloud": 1}))
     read_sweep("multirun/example").runs
 """
 
@@ -14,14 +15,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lab.analysis.comparison import compare
     from lab.analysis.sweep_frames import Sweep, read_sweep
+    from lab.forks.fork import Changes, fork
     from lab.runs.api import Result, run
 
-__all__ = ["Result", "Sweep", "compare", "read_sweep", "run"]
+__all__ = ["Changes", "Result", "Sweep", "compare", "fork", "read_sweep", "run"]
 
 _HOMES = {
+    "Changes": "lab.forks.fork",
     "Result": "lab.runs.api",
     "Sweep": "lab.analysis.sweep_frames",
     "compare": "lab.analysis.comparison",
+    "fork": "lab.forks.fork",
     "read_sweep": "lab.analysis.sweep_frames",
     "run": "lab.runs.api",
 }

@@ -1,13 +1,26 @@
-"""The tools ``explain`` and ``trace`` of ``compass-lab`` for a single run.
+"""The tools ``explain``, ``regret`` and ``trace`` of ``compass-lab`` for a single run.
 
 Arguments are checked before heavy modules are imported.
 """
 
 import argparse
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import inf, isnan
+from pathlib import Path
 from textwrap import TextWrapper
+from time import monotonic
+from typing import TYPE_CHECKING, Any
 
+from lab.cli.arguments import ArgumentParser, number, whole
 from lab.common.errors import InputError, check_png, no_directory, one_line, why_not
 
+if TYPE_CHECKING:
+    from lab.forks.regret import Regrets
+
+MOST_ROWS = 20
+"""Largest number of rows of a table that are printed by default."""
 WIDTH = 80
 """Width in characters of an explanation that does not go to a terminal."""
 
@@ -42,6 +55,7 @@ def explain(options: argparse.Namespace) -> int:
                 say(lines.fill(part))
             else:
                 screen.print(part)
+    _say_regrets(record.run, int(options.query), lines)
     if options.figure is not None:
         from lab.reporting.explain.figure import draw_explanation
 
@@ -52,6 +66,132 @@ def explain(options: argparse.Namespace) -> int:
                 f"--figure={options.figure}: cannot be written: {error.strerror}"
             ) from None
     return 0
+
+
+def _say_regrets(run: Path, query: int, lines: TextWrapper) -> None:
+    """Print the regrets of a query's decisions if they were examined."""
+    from lab.common.console import say
+    from lab.forks.regret_file import regrets_of_query
+
+    regrets = regrets_of_query(run, query)
+    if regrets is None:
+        return
+    say("\nRegret: what the best alternative to a decision would have gained in goodput.")
+    for each in regrets.found:
+        made = each.decision
+        gained = f"nothing better than {made.chosen}"
+        if each.regret:
+            gained = f"{each.regret:.4g} queries by {each.best} instead of {made.chosen}"
+        say(lines.fill(f"at {made.at_s:.1f} s, on {made.trigger}: {gained}"))
+    if not regrets.found:
+        say("No decision on this query was examined.")
+
+
+def add_regret(add: Callable[..., ArgumentParser], tools: Any, rows: str) -> None:
+    """Add the tool ``regret``; `add` adds a tool, and `rows` describes the option of that name."""
+    tool = add(
+        tools,
+        "regret",
+        "explain.regret",
+        "find the decisions of a run that alternatives would have improved",
+        "Goes through the planner's decisions in order and tries alternatives in forks of the run: "
+        "plans that fit, waiting and refusing. The regret of a decision is what the best one "
+        "gains; it then stays in force, so that regrets add up. The same command continues an "
+        "interrupted examination. Exit status: 0, or 2 for bad input.",
+    )
+    tool.add_argument("run", type=Path, metavar="RUN", help="directory of one planner's run")
+    words = "goodput, or cost at no loss of goodput (goodput)"
+    tool.add_argument("--by", choices=("goodput", "cost"), default="goodput", help=words)
+    words = "stop after this many hours; the same command continues (no limit)"
+    tool.add_argument("--hours", type=number, default=inf, metavar="H", help=words)
+    tool.add_argument("--out", type=Path, metavar="DIR", help="directory of the file (RUN)")
+    tool.add_argument("--rows", type=whole, default=MOST_ROWS, metavar="N", help=rows)
+
+
+def regret(options: argparse.Namespace) -> int:
+    """Examine the decisions of a run, and print them by their regret, the largest first."""
+    if not options.run.is_dir():
+        raise InputError(f"RUN={options.run}: {no_directory(options.run)}")
+    if isnan(options.hours) or options.hours < 0:
+        raise InputError(f"--hours {options.hours}: must be 0 or more")
+    if options.rows < 0:
+        raise InputError(f"--rows {options.rows}: must be 0 or more")
+    from lab.forks.regret import Examination
+    from lab.forks.regret_file import RegretFile, setup_of
+    from lab.reporting.explain.record import find_run
+
+    until_s = monotonic() + 3600 * options.hours
+    run = find_run(options.run)
+    file = RegretFile(run, options.by, options.out or run)
+    regrets = file.read()
+    setup = setup_of(run)
+    with _progress() as show:
+
+        def keep(regrets: "Regrets") -> None:
+            file.write(regrets)
+            show(len(regrets.found), len(regrets.left))
+
+        examination = Examination(setup, regrets, keep)
+        keep(regrets)
+        examination.examine(lambda: monotonic() < until_s)
+    _say_all(regrets, options.rows)
+    if regrets.checked is not None:
+        regrets.check()
+    return 0
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """Yield a function that shows how many decisions are examined, and how many are left."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(file=sys.stderr), transient=True) as bar:
+        task = bar.add_task("decisions", total=None)
+        yield lambda done, left: bar.update(task, completed=done, total=done + left)
+
+
+def _say_all(regrets: "Regrets", rows: int) -> None:
+    from math import fsum
+
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    from lab.common.console import console, say
+    from lab.forks.regret import GOODPUT
+
+    unit = "queries" if regrets.by == GOODPUT else "USD"
+    what = "service goodput" if regrets.by == GOODPUT else "cost at no loss of goodput"
+    table = Table(box=SIMPLE_HEAD)
+    for head in ("regret", "at s", "query"):
+        table.add_column(head, justify="right")
+    for head in ("on", "chosen, and best alternative"):
+        table.add_column(head, overflow="fold")
+    found = sorted(regrets.found, key=lambda each: -each.regret)
+    bad = [each for each in found if each.regret > 0]
+    for each in bad[: rows or None]:
+        made = each.decision
+        table.add_row(
+            *(f"{each.regret:.4g}", f"{made.at_s:.1f}", str(made.query), made.trigger),
+            f"{made.chosen}\n→ {each.best}",
+        )
+    if bad:
+        say(f"Regret of decisions in {what}, in {unit}:")
+        console(WIDTH).print(table)
+    if len(bad) > rows > 0:
+        say(f"further decisions with a regret: {len(bad) - rows}; --rows 0 prints all")
+    tried = sum(each.tried for each in found)
+    say(f"decisions examined: {len(found)}, with {tried} alternatives; not the best: {len(bad)}")
+    total = fsum(each.regret for each in found)
+    say(f"sum of regrets: {total:.6g}; from {regrets.before:.6g} to {regrets.after:.6g} {unit}")
+    if regrets.left:
+        first = regrets.left[0]
+        say(
+            f"decisions not examined: {len(regrets.left)}, the first at {first.at_s:.1f} s on "
+            f"query {first.query}; the same command goes on"
+        )
+    elif regrets.checked is not None:
+        say(f"an uninterrupted run with all best choices has {regrets.checked:.6g} {unit}")
 
 
 def trace(options: argparse.Namespace) -> int:

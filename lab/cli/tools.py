@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from hardware_models.errors import TableError, UnknownNameError
 from lab.cli.arguments import REFUSED, ArgumentParser, number, whole
+from lab.cli.explain import MOST_ROWS, add_regret
 from lab.cli.serving_options import (
     add_observe,
     add_predict_and_compare,
@@ -30,9 +31,18 @@ from lab.common.resources import check_machine, shortage
 from lab.version import __version__
 
 OK = 0
-MOST_ROWS = 20
 TOOLS = (
-    *("check-planner", "report", "explain", "trace", "agree", "list", "tables", "accelerator"),
+    *(
+        "check-planner",
+        "report",
+        "explain",
+        "regret",
+        "trace",
+        "agree",
+        "list",
+        "tables",
+        "accelerator",
+    ),
     *("calibrate", "import", "fit", "validate", "validation-page", "capacity", "sensitivity"),
     *("observe", "predict", "compare", "atlas", "reproduce"),
 )
@@ -168,6 +178,7 @@ def _add_tools_on_runs(tools: Any) -> None:
     explain.add_argument("--figure", type=Path, metavar="OUT.png", help="also draw a figure")
     rows = f"most rows per table; 0 for all ({MOST_ROWS})"
     explain.add_argument("--rows", type=whole, default=MOST_ROWS, metavar="N", help=rows)
+    add_regret(_add, tools, rows)
     trace = _add(
         tools,
         "trace",

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
 from itertools import compress
 from operator import not_
@@ -252,6 +252,23 @@ def _set_up(
         bound_optimum=settings.bound_optimum,
         **limits_s,
     )
+
+
+def with_planner(setup: Setup, planner: Planner) -> Setup:
+    """Return a setup with a planner instead of its own; raise InputError if that rejects it."""
+    if not isinstance(planner, Planner):
+        raise InputError(
+            f"planner={planner!r}: must be an object of a class that derives from sim.Planner"
+        )
+    name, config = class_name(planner), setup.config.copy()
+    call = _Calls(guard_of(from_elsewhere(planner)), setup.max_call_s, None)
+    call(f"reading the settings of planner {name}", _check_settings, planner)
+    with using_tables(setup.tables):
+        scenario = setup.scenario()
+        call(f"check_parameters of planner {name}", _check_parameters, planner, scenario)
+    shown = call(f"parameters() of planner {name}", _shown, planner)
+    config.planner = {"_target_": path_of(type(planner)), **shown}
+    return replace(setup, config=config, planners={name: planner})
 
 
 @dataclass(frozen=True)

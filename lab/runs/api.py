@@ -21,8 +21,17 @@ from lab.runs.runner import simulate
 from lab.runs.warm_up import ready
 from scenarios.scenario import Scenario
 from sim.api.planner import Planner
+from sim.controlplane.recording import Recorder, Recording
 
 DEFAULT_PLANNER = "planner=cheapest_feasible"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What a run needs to be continued from any decision, see `lab.fork`."""
+
+    setup: Setup  # with the planner as the only one
+    recording: Recording
 
 
 @dataclass(frozen=True, repr=False)
@@ -42,6 +51,7 @@ class Result:
         scenario: the simulated scenario.
         seed: the seed.
         requests: one row per request, if the configuration has ``requests=true``; else None.
+        recorded: what `lab.fork` needs, if the run was recorded; else None.
     """
 
     summary: Mapping[str, Any]
@@ -56,6 +66,7 @@ class Result:
     scenario: Scenario
     seed: int
     requests: pl.DataFrame | None = None
+    recorded: Recorded | None = None
 
     def __repr__(self) -> str:
         """Return a text with the main values, without the tables."""
@@ -71,6 +82,7 @@ def run(
     overrides: Sequence[str] = (),
     planner: Planner | None = None,
     directory: str | PathLike[str] | None = None,
+    record: bool = False,
 ) -> Result:
     """Simulate one planner.
 
@@ -83,6 +95,8 @@ def run(
         planner: the planner; by default the one that the overrides or their experiment choose, or
             else CheapestFeasible.
         directory: the run directory to write, without figures; by default, no directory is written.
+        record: whether to record the planner's decisions, so that `lab.fork` can continue the run
+            from any of them. The results are the same.
 
     Raises:
         InputError: the input is wrong; the message is one sentence.
@@ -113,7 +127,8 @@ def run(
     for sentence in preflight.warnings(setup):
         warnings.warn(sentence, stacklevel=2)
     setup = ready(setup, overrides, config)
-    result = result_of(setup, None if directory is None else Path(directory))
+    recorder = Recorder() if record else None
+    result = result_of(setup, None if directory is None else Path(directory), recorder)
     if errors := result.summary["planner_errors"]:
         first = result.summary["planner_error_first"]
         [name] = setup.planners
@@ -121,7 +136,9 @@ def run(
     return result
 
 
-def result_of(setup: Setup, directory: Path | None = None) -> Result:
+def result_of(
+    setup: Setup, directory: Path | None = None, recorder: Recorder | None = None
+) -> Result:
     """Simulate the planner of a setup as `run` does, without its warnings."""
     if len(setup.planners) > 1:
         raise InputError(
@@ -142,9 +159,11 @@ def result_of(setup: Setup, directory: Path | None = None) -> Result:
                 raise InputError(
                     f"directory={directory}: cannot be written: {error.strerror}"
                 ) from None
-        summary = simulate(setup, name, planner, sinks)
+        summary = simulate(setup, name, planner, sinks, recorder=recorder)
     tables = {table: pl.concat([part[table] for part in parts]) for table in parts[0]}
-    return Result(summary, **tables, scenario=setup.scenario(), seed=setup.seed)
+    recorded = None if recorder is None else Recorded(setup, recorder.recording)
+    scenario = setup.scenario()
+    return Result(summary, **tables, scenario=scenario, seed=setup.seed, recorded=recorded)
 
 
 def composed(overrides: Sequence[str]) -> tuple[list[str], DictConfig]:

@@ -32,7 +32,10 @@ ERROR = "error.txt"
 JOBS = "jobs.yaml"
 CHECKPOINT = "checkpoint.jsonl"
 TRACE, TRACE_PICTURE = "trace.json", "trace.png"
+REGRETS = {"goodput": "regret_goodput.json", "cost": "regret_cost.json"}
+"""The files of regrets, by objective."""
 OWN = {SUMMARY, CONFIG, ERROR, JOBS, CHECKPOINT, TRACE, TRACE_PICTURE, ".progress", *INSIDE}
+OWN |= set(REGRETS.values())
 """Names in a directory of results that this program reads or writes."""
 MOST_NAMED = 8
 """Largest number of runs that a message names."""

@@ -17,6 +17,7 @@ from scenarios.compiled import working_s
 from sim.api.errors import PlannerError
 from sim.api.planner import Planner, Settings
 from sim.controlplane.planner_calls import errors_noted, settings_of
+from sim.controlplane.recording import Recorder
 from sim.controlplane.world import World
 from sim.dataplane.base.recorders import RequestLog
 from sim.metrics.request_table import REQUESTS, request_frame
@@ -63,15 +64,17 @@ def simulate(
     progress: ShowProgress = lambda _: None,
     profiling_log: ProfilingLog | None = None,
     stuck: Callable[[str], NoReturn] | None = None,
+    recorder: Recorder | None = None,
 ) -> dict[str, Any]:
     """Simulate one planner to the horizon, and return the summary.
 
     At every flush, each sink is called with the new rows of every table and the summary so far.
     `progress` is called with the simulated time in seconds. `profiling_log` has the records of a
-    resumed run. Raises WallLimitError at a limit of the setup; by then, sinks have received the
-    results up to the limit. If a planner cannot be stopped then, `stuck` is called with a sentence,
-    in another thread; it ends the process. Raises PlannerError if the planner's settings cannot be
-    read, or if it changed the simulator so that this failed.
+    resumed run. `recorder` records what the planner does. Raises WallLimitError at a limit of the
+    setup; by then, sinks have received the results up to the limit. If a planner cannot be stopped
+    then, `stuck` is called with a sentence, in another thread; it ends the process. Raises
+    PlannerError if the planner's settings cannot be read, or if it changed the simulator so that
+    this failed.
     """
 
     def read() -> tuple[Settings, Any]:
@@ -81,6 +84,8 @@ def simulate(
         guard, what = guard_of(from_elsewhere(planner)), f"reading the settings of planner {name}"
         settings, parameters = guarded_call(guard, setup.max_call_s, what, read, stuck)
         run = _Run(setup, name, planner, sinks, profiling_log, noted, guard, settings, parameters)
+        if recorder is not None:
+            recorder.begin(run.world)
         limit = WallLimit(setup.max_wall_s, setup.max_call_s, stuck and partial(run.give_up, stuck))
         run.limit, run.world.ending = limit, limit.ending
         with limit.watching(guard):

@@ -2,8 +2,9 @@
 
 import sys
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
 from traceback import walk_tb
@@ -20,6 +21,7 @@ from sim.controlplane.deployments import NoRoomError
 from sim.controlplane.result_rows import decision_row, standby_row
 from sim.planning.call import DeploymentOrder, PlanningCall
 from sim.planning.guard import place_of
+from sim.planning.search_clock import SearchClock
 from sim.safe_text import class_name, safe_text
 
 if TYPE_CHECKING:
@@ -32,10 +34,18 @@ MOST_NOTED = 100
 """Largest number of errors in threads that are kept until results are written."""
 
 
-def call_planner(world: "World", trigger: str) -> None:
-    """Call the planner, unless its process is down, and schedule its orders."""
-    if world.env.now < world.planner_away_until_ns:
-        return
+@dataclass(frozen=True)
+class Outcome:
+    """What a call of a planner told the world, which the world then carries out."""
+
+    searches: Mapping[int, SearchClock]  # the searches that the planner began, by query id
+    orders: Mapping[int, DeploymentOrder]  # its orders, by query id
+    standby: Mapping[str, int]  # the numbers of machines to keep on standby, by node
+    error: str | None = None  # the text of the exception that it raised, if any
+
+
+def planned(world: "World", trigger: str) -> Outcome:
+    """Call the planner, and return what it told; raise what must end the run."""
     settings = world.settings
     call = PlanningCall(
         world.planning_service,
@@ -47,8 +57,18 @@ def call_planner(world: "World", trigger: str) -> None:
     context = world.context(call, trigger)
     started = working_s()
     error = call.run(world.planner, context, world.guard)
-    note(world, trigger, error)
+    line = described_in_time(world, error)
     world.planning_wall_s += working_s() - started
+    return Outcome(call.searches, call.orders, call.standby, line)
+
+
+def call_planner(world: "World", trigger: str) -> None:
+    """Call the planner, unless its process is down, and schedule its orders."""
+    if world.env.now < world.planner_away_until_ns:
+        return
+    call = world.decide(world, trigger)
+    if call.error is not None:
+        world.note_error(trigger, call.error)
     for node, count in call.standby.items():
         if world.deployments.keep_standby(node, count):
             world.tables.add("decisions", standby_row(node, count, trigger, world.env.now))
@@ -71,15 +91,15 @@ def call_planner(world: "World", trigger: str) -> None:
             world.env.process(_when_due(world, order.at_ns))
 
 
-def note(world: "World", trigger: str, error: BaseException | None) -> None:
-    """Record an exception that the planner raised, if any; raise what must end the run."""
+def described_in_time(world: "World", error: BaseException | None) -> str | None:
+    """Return the text of an exception that the planner raised, if any; raise what ends the run."""
+    line = None
     if error is not None:  # The text is made by the planner's code, within the limit of a call.
         said, _ = world.guard.run(partial(described, error, world.planner))
         line = safe_text(said or class_name(error), MOST_TEXT)
     if (end := world.ending(error)) is not None:
         raise end
-    if error is not None:
-        world.note_error(trigger, line)
+    return line
 
 
 def settings_of(planner: Planner) -> Settings:

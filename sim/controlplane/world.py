@@ -7,7 +7,7 @@ failures.
 """
 
 import gc
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -27,7 +27,7 @@ from sim.cluster.queries import Deployment, QueryRegistry, QueryState
 from sim.controlplane.deployments import Deployments
 from sim.controlplane.failures import FAILURES
 from sim.controlplane.interference import Interference
-from sim.controlplane.planner_calls import call_planner, settings_of
+from sim.controlplane.planner_calls import Outcome, call_planner, planned, settings_of
 from sim.controlplane.result_rows import operator_columns, query_row, window_columns
 from sim.controlplane.routing import RouteBuilder
 from sim.controlplane.speeds import HiddenSpeeds
@@ -89,6 +89,9 @@ class World:
         self.settings = settings or self._settings()
         # The exception that ends the run after a call of the planner that ended in another.
         self.ending: Callable[[BaseException | None], BaseException | None] = interrupted
+        # What decides at each trigger, for example a planner, or its record in an earlier run.
+        self.decide: Callable[[World, str], Outcome] = planned
+        self.declared: Mapping[int, Query] = {}  # queries, instead of which equal ones are born
         self.seed = seed
         self.watchers: list[Watcher] = []
         self.tables = ResultTables()
@@ -179,7 +182,8 @@ class World:
             at_ns = ns(query.arrival_s)
             if at_ns > self.env.now:
                 yield self.env.timeout(at_ns - self.env.now)
-            self._arrive(query, truth)
+            known = self.declared.get(query.id)  # Planners' records can have this object.
+            self._arrive(known if known is not None and known == query else query, truth)
 
     def _arrive(self, query: Query, truth: QueryTruth) -> None:
         now = self.env.now
@@ -280,7 +284,6 @@ class World:
 
     def _ticks(self) -> Generator[Event, None, None]:
         tick_ns = ns(self.scenario.cluster.tick_s)
-        period_s = self.settings.replan_every_s
         checkpoint_ns = ns(self.scenario.cluster.profiling.checkpoint_every_s)
         next_replan_ns = 0
         while True:
@@ -298,6 +301,7 @@ class World:
                 # At ticks only, or a planner that repeats its order would stop the clock.
                 self.refused = False
                 self.call_planner("refusal")
+            period_s = self.settings.replan_every_s
             if period_s is not None and now >= next_replan_ns:
                 next_replan_ns = (now // ns(period_s) + 1) * ns(period_s)
                 self.call_planner("tick")

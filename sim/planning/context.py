@@ -262,7 +262,7 @@ class ServedBulk(Facet, BulkOperations):
             "reason": safe_text(reason) or None,
             "true_accuracy": float(true_accuracy[plan.configuration.index]),
         }
-        service.tables.add("offers", row)
+        service.offer(row)
 
 
 class ServedContext(Facet, PlanningContext):
@@ -426,17 +426,17 @@ class ServedContext(Facet, PlanningContext):
         self._call.standby[node] = int(machines)
 
     def remember(self, key: Hashable, value: Any, query: Query | str | None = None) -> None:
-        now_ns, memory = self._call.now_ns, self._service.memory
+        now_ns, service = self._call.now_ns, self._service
         if query is None:
             self._call.count()
-            memory.write(key, value, now_ns, 0, now_ns)
+            service.remember(key, value, now_ns, 0, now_ns)
         elif isinstance(query, str):
             search = self._call.offline(query)[1]
             at_ns = now_ns if self._call.profiles_ahead else search.clock_ns
-            memory.write(key, value, at_ns, search.number, now_ns)
+            service.remember(key, value, at_ns, search.number, now_ns)
         else:
             search = self._call.search(query)
-            memory.write(key, value, search.clock_ns, search.number, now_ns)
+            service.remember(key, value, search.clock_ns, search.number, now_ns)
 
     def recall(self, key: Hashable, query: Query | None = None) -> Any | None:
         self._call.count()

@@ -56,6 +56,10 @@ class Memory:
         for key in keys:
             self._records.pop(key, None)
 
+    def clear(self) -> None:
+        """Drop all records."""
+        self._records.clear()
+
     def checkpoint(self, now_ns: int) -> None:
         """Save the records that are visible to all searches now, for ``fall_back``."""
         self._checkpoint_ns = now_ns

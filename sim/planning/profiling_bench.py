@@ -89,7 +89,7 @@ class ProfilingBench:
         self.dataset = dataset
         self._weights = weights
         self._correlation = feature_correlation
-        self._owner = tuple(names)
+        self.owner = tuple(names)
         self._profiling_log = profiling_log or ProfilingLog()
         self._records: list[ProfileRecord] = []
         # Times of language models depend on more than an item's size.
@@ -108,7 +108,7 @@ class ProfilingBench:
         self.runs = 0
 
     def _of(self, purpose: str) -> np.random.Generator:
-        return stream(self._seed, *self._owner, "profiling item", purpose)
+        return stream(self._seed, *self.owner, "profiling item", purpose)
 
     def _items(self, count: int) -> "_Items":
         """Return at least the first ``count`` items; items are generated only as far as needed."""
@@ -263,13 +263,13 @@ class ProfilingBench:
         if known is not None and not len(items):
             return known
         index = configuration.index
-        record = self._profiling_log.recall(self._owner, index, items)
+        record = self._profiling_log.recall(self.owner, index, items)
         if record is None:
             nothing = np.zeros(0), np.zeros((0, len(self._application.operators)))
             observed = self._observe(configuration, items) if len(items) else nothing
-            record = ProfileRecord(self._owner, index, at_ns, items, *observed)
+            record = ProfileRecord(self.owner, index, at_ns, items, *observed)
             self._profiling_log.note(record)
-        return self._learn(configuration, record)
+        return self.learn(configuration, record)
 
     def _observe(self, configuration: Configuration, items: Ints) -> tuple[Floats, Floats]:
         """Return accuracies of shape (m,) and operator times of shape (m, N) on m items."""
@@ -292,7 +292,13 @@ class ProfilingBench:
             self._own[alike] = known
         return known
 
-    def _learn(self, configuration: Configuration, record: ProfileRecord) -> Measurement:
+    @property
+    def newest(self) -> ProfileRecord:
+        """The record of the last run."""
+        return self._records[-1]
+
+    def learn(self, configuration: Configuration, record: ProfileRecord) -> Measurement:
+        """Add a record of a configuration; return the measurement on all items so far."""
         if len(record.items):
             self._records.append(record)
             self._unseen.append(record)
@@ -321,7 +327,7 @@ class ProfilingBench:
             self._records, self._unseen = [], []
             for record in kept:
                 configuration = self._application.pipeline.configurations[record.configuration]
-                self._learn(configuration, record)
+                self.learn(configuration, record)
         return lost
 
 

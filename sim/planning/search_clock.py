@@ -12,7 +12,7 @@ query waits for those that came before it, and at most for the rest of one backg
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
 from math import inf
 
@@ -61,6 +61,11 @@ class SearchClock:
             self.profiling_ns += charged_ns
         elif operation in SURROGATES:
             self.surrogates_ns += charged_ns
+
+
+def copied(search: SearchClock) -> SearchClock:
+    """Return a copy of a search, which does not change with it."""
+    return replace(search, denied=dict(search.denied))
 
 
 class Lanes:

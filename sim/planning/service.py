@@ -1,12 +1,14 @@
 """The planning service, which implements the planning context and exists for the whole run."""
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from math import fsum
+from typing import Any
 
 from hardware_models.basis import Basis, worst
+from scenarios.applications.dataset import Dataset
 from scenarios.applications.pipeline import Configuration, Pipeline
 from scenarios.cluster import DEVICE, IDLE_INSTANCES
 from scenarios.numerics import Floats, Ints
@@ -27,14 +29,17 @@ from sim.metrics.telemetry import Telemetry
 from sim.planning.memory import Memory
 from sim.planning.plan_views import PlanViews
 from sim.planning.profiling_bench import ProfilingBench, ProfilingRun
-from sim.planning.profiling_log import ProfilingLog
+from sim.planning.profiling_log import ProfileRecord, ProfilingLog
 from sim.planning.profiling_pool import Hardware, IdleInstances, ProfilingPool
-from sim.planning.search_clock import SearchClock
+from sim.planning.search_clock import SearchClock, copied
 from sim.planning.truth import Truths
 
 S_PER_HOUR = 3600
 PLANS_KEPT = 100_000
 """Largest number of plans whose figures are cached, which bounds memory use."""
+
+Step = tuple[Callable[..., Any], tuple[Any, ...]]
+"""A method of `PlanningService` that changed its state, and the arguments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +121,39 @@ class PlanningService:
         self._renewals: dict[int, int] = {}
         self._offline: dict[str, tuple[ProfilingBench, SearchClock]] = {}
         self._checkpoint_ns: int | None = None
+        # What planners' operations change, if it is recorded, so that it can be repeated.
+        self.steps: list[Step] | None = None
+
+    def _note(self, method: Callable[..., Any], *arguments: Any) -> None:
+        if self.steps is not None:
+            self.steps.append((method, arguments))
+
+    def repeat(self, steps: Iterable[Step]) -> None:
+        """Change the state as recorded steps did, in a world that is otherwise the same."""
+        for method, arguments in steps:
+            method(self, *arguments)
+
+    def remember(self, key: Hashable, value: Any, at_ns: int, author: int, now_ns: int) -> None:
+        """Add a record to the planner's memory, see `Memory.write`."""
+        self._note(PlanningService.remember, key, value, at_ns, author, now_ns)
+        self.memory.write(key, value, at_ns, author, now_ns)
+
+    def forget_records(self) -> None:
+        """Drop all records of the planner."""
+        self._note(PlanningService.forget_records)
+        self.memory.clear()
+
+    def offer(self, row: Mapping[str, Any]) -> None:
+        """Add a row on a plan that the planner logged."""
+        self._note(PlanningService.offer, row)
+        self.tables.add("offers", row)
 
     def new_search(self, now_ns: int, budget_s: float, background: bool = False) -> SearchClock:
         """Return a new search, whose clock starts now."""
+        self._note(PlanningService.new_search, now_ns, budget_s, background)
+        return self._new_search(now_ns, budget_s, background)
+
+    def _new_search(self, now_ns: int, budget_s: float, background: bool = False) -> SearchClock:
         self._searches += 1
         return SearchClock(self._searches, now_ns, ns(budget_s), background=background)
 
@@ -126,11 +161,13 @@ class PlanningService:
         """Return a query's bench, whose data are taken from its stream at the first call."""
         benches = self._benches.setdefault(query.id, [])
         if not benches:
+            self._note(PlanningService.bench, query, now_ns)
             benches.append((now_ns, self._bench_of(query, now_ns)))
         return benches[-1][1]
 
     def renew(self, query: Query, now_ns: int) -> None:
         """Replace the profiling data of a query by new data."""
+        self._note(PlanningService.renew, query, now_ns)
         self._renewals[query.id] = self._renewals.get(query.id, 0) + 1
         names = "renewal", self._renewals[query.id]
         benches = self._benches.setdefault(query.id, [])
@@ -173,10 +210,12 @@ class PlanningService:
 
         The search's clock starts at 0, or is at least ``since_ns``.
         """
+        if dataset not in self._offline or since_ns is not None:
+            self._note(PlanningService.offline, dataset, budget_s, since_ns)
         if dataset not in self._offline:
             weights = self.application.datasets[dataset].stratum_weights
             bench = self._new_bench(dataset, weights, "data set", dataset)
-            self._offline[dataset] = bench, self.new_search(0, budget_s)
+            self._offline[dataset] = bench, self._new_search(0, budget_s)
         bench, search = self._offline[dataset]
         if since_ns is not None:
             search.waited_ns += max(0, since_ns - search.clock_ns)
@@ -330,39 +369,90 @@ class PlanningService:
                 run = _affordable(hardware, bench, configuration, missing, search)
             if hardware is not None and run is None:
                 search.denied[configuration.index] = bench.runs
+                if query is None:
+                    self._note(PlanningService._deny, bench.dataset.name, configuration.index)
         if run is None:
             everything = len(self.application.operators)
             return bench.measure(configuration, missing[:0]), everything
+        assert hardware is not None
+        price_usd_per_hour = hardware.price_usd_per_hour
+        before = None if self.steps is None else copied(search)
+        charged_s, cost_usd = self._charge(
+            search, query, bench.dataset, configuration, run, price_usd_per_hour
+        )
+        measurement = bench.measure(configuration, run.items, search.clock_ns)
+        row = {
+            "query": query,
+            "dataset": bench.dataset.name,
+            "at_s": seconds(search.clock_ns),
+            "configuration": str(configuration),
+            "samples": measurement.count,
+            "prefix_reused": run.prefix_reused,
+            "charged_s": charged_s,
+            "device_s": run.device_s,
+            "cost_usd": cost_usd,
+            "accuracy_mean": measurement.accuracy_mean,
+            "accuracy_variance": measurement.accuracy_variance,
+            "true_accuracy": bench.true_accuracy(configuration),
+        }
+        self.tables.add("profiling", row)
+        self._note(
+            PlanningService._repeat_run,
+            *(before, query, configuration, run, price_usd_per_hour, bench.newest, row),
+        )
+        return measurement, run.prefix_reused
+
+    def _charge(
+        self,
+        search: SearchClock,
+        query: int | None,
+        dataset: Dataset,
+        configuration: Configuration,
+        run: ProfilingRun,
+        price_usd_per_hour: float,
+    ) -> tuple[float, float]:
+        """Charge a run to a search; return the charged seconds, and the cost in dollars."""
         charged_s = run.charged_s + CHARGES_S["profile"]
         if query is None:
             search.charge("profile", charged_s)
         else:
-            pool.charge(search, charged_s, bench.dataset, configuration)
-        assert hardware is not None
-        cost_usd = run.device_s / S_PER_HOUR * hardware.price_usd_per_hour
+            self.pool.charge(search, charged_s, dataset, configuration)
+        cost_usd = run.device_s / S_PER_HOUR * price_usd_per_hour
         search.device_s += run.device_s
         search.cost_usd += cost_usd
         self.profiling_device_s += run.device_s
         self.profiling_cost_usd += cost_usd
-        measurement = bench.measure(configuration, run.items, search.clock_ns)
-        self.tables.add(
-            "profiling",
-            {
-                "query": query,
-                "dataset": bench.dataset.name,
-                "at_s": seconds(search.clock_ns),
-                "configuration": str(configuration),
-                "samples": measurement.count,
-                "prefix_reused": run.prefix_reused,
-                "charged_s": charged_s,
-                "device_s": run.device_s,
-                "cost_usd": cost_usd,
-                "accuracy_mean": measurement.accuracy_mean,
-                "accuracy_variance": measurement.accuracy_variance,
-                "true_accuracy": bench.true_accuracy(configuration),
-            },
-        )
-        return measurement, run.prefix_reused
+        return charged_s, cost_usd
+
+    def _repeat_run(
+        self,
+        before: SearchClock,
+        query: int | None,
+        configuration: Configuration,
+        run: ProfilingRun,
+        price_usd_per_hour: float,
+        record: ProfileRecord,
+        row: Mapping[str, Any],
+    ) -> None:
+        """Repeat a run of a search, which is given as it was before, with its recorded results."""
+        if query is None:
+            bench, search = self._offline[row["dataset"]]
+            learning = [bench]
+        else:
+            search = copied(before)  # The record may be repeated in several worlds.
+            benches = (bench for _, bench in self._benches.get(query, ()))
+            # No bench has what was measured live.
+            learning = [bench for bench in benches if bench.owner == record.owner]
+        dataset = self.application.datasets[row["dataset"]]
+        self._charge(search, query, dataset, configuration, run, price_usd_per_hour)
+        for bench in learning:
+            bench.learn(configuration, record)
+        self.profiling_log.note(record)
+        self.tables.add("profiling", row)
+
+    def _deny(self, dataset: str, configuration: int) -> None:
+        bench, search = self._offline[dataset]
+        search.denied[configuration] = bench.runs
 
 
 def denied(configuration: Configuration, bench: ProfilingBench, search: SearchClock) -> bool:

@@ -1,0 +1,82 @@
+"""The file of the regrets of a run, from which an interrupted examination goes on."""
+
+import json
+from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from lab.common.errors import InputError
+from lab.config.compose import Setup, set_up
+from lab.forks.regret import Decision, Regret, Regrets
+from lab.limits.wall_limit import KEYS
+from lab.runs.run_directory import CONFIG, REGRETS, load_config, read_run_summary, write_aside
+from lab.version import version_mismatch, versions
+
+
+class RegretFile:
+    """``regret_goodput.json`` or ``regret_cost.json`` of a run, in its directory or another."""
+
+    def __init__(self, run: Path, by: str, directory: Path) -> None:
+        self.path, self.by = directory / REGRETS[by], by
+        self._of = sha256((run / CONFIG).read_bytes()).hexdigest()
+
+    def read(self) -> Regrets:
+        """Return the regrets so far; raise InputError if they are not those of the run."""
+        if not self.path.exists():
+            return Regrets(self.by)
+        try:
+            kept = json.loads(self.path.read_text(encoding="utf-8"))
+            regrets = read_regrets(kept)
+            mismatch = version_mismatch(kept["versions"])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"{self.path}: is damaged ({type(error).__name__}); delete it to start again"
+            ) from None
+        if kept.get("config") != self._of:
+            mismatch = "it is of a run of another configuration"
+        if mismatch:
+            raise InputError(
+                f"{self.path}: cannot be continued: {mismatch}; delete it to start again"
+            )
+        return regrets
+
+    def write(self, regrets: Regrets) -> None:
+        """Write the regrets, or leave the file as it was."""
+        kept = {"versions": dict(versions()), "config": self._of, **asdict(regrets)}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_aside(self.path, json.dumps(kept, indent=1) + "\n")
+
+
+def read_regrets(kept: Any) -> Regrets:
+    """Return regrets from the values of a file; what is wrong in them raises the usual errors."""
+    return Regrets(
+        str(kept["by"]),
+        [Regret.from_plain(each) for each in kept["found"]],
+        float(kept["before"]),
+        float(kept["after"]),
+        None if kept["checked"] is None else float(kept["checked"]),
+        [Decision(**each) for each in kept["left"]],
+    )
+
+
+def setup_of(run: Path) -> Setup:
+    """Return what repeats a finished run; raise InputError if it is unfinished."""
+    status = read_run_summary(run)["status"]
+    if status != "finished":
+        raise InputError(f"RUN={run}: has status {status}; regret needs a finished run")
+    config = load_config(run / CONFIG)
+    for key in KEYS:
+        config.setdefault(key, None)
+    return set_up(config, ())
+
+
+def regrets_of_query(run: Path, query: int) -> Regrets | None:
+    """Return the regrets of a query's decisions if the run has a finished file; else None."""
+    path = run / REGRETS["goodput"]
+    try:
+        regrets = read_regrets(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    regrets.found = [each for each in regrets.found if each.decision.query == query]
+    return None if regrets.checked is None else regrets
