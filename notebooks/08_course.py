@@ -4,7 +4,7 @@
 # There are seven exercises. A grader checks each answer against the simulator or its tables. It
 # prints `right`, or the reason why the answer is not right yet. Replace `None`, and run the cell
 # again. The [solutions](09_course_solutions.ipynb) are separate. The graders are in
-# `notebooks/course.py`, so these notebooks need a checkout of the project.
+# `notebooks/exercises.py`, so these notebooks need a checkout of the project.
 #
 # The exercises are about one run: ten minutes of speech recognition with `cheapest_feasible`.
 
@@ -17,7 +17,7 @@ import polars as pl
 import seaborn as sns
 
 from hardware_models.gpu import gpu_latency
-from notebooks import course
+from notebooks import exercises as course
 from sim import Planner
 
 SMOKE = os.environ.get("COMPASS_SMOKE") == "1"  # shorter, for a quick test

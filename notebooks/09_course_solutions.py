@@ -15,7 +15,7 @@ import seaborn as sns
 from scipy import stats
 
 from hardware_models.gpu import gpu_latency
-from notebooks import course
+from notebooks import exercises as course
 from sim import Planner
 
 SMOKE = os.environ.get("COMPASS_SMOKE") == "1"  # shorter, for a quick test

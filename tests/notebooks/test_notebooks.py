@@ -173,7 +173,7 @@ class Seer(Mine):
 
 def test_graders_refuse_what_is_wrong(monkeypatch):
     from hardware_models.gpu import gpu_latency
-    from notebooks import course
+    from notebooks import exercises as course
 
     short = partial(course.compare, overrides=["horizon_s=120"])
     monkeypatch.setattr(course, "compare", short)
@@ -199,7 +199,7 @@ def test_graders_refuse_what_is_wrong(monkeypatch):
 
 @pytest.mark.parametrize("wrong", ["x", "40 %", "11", (1, 2), [0.5], float("nan"), True])
 def test_graders_say_what_number_they_want(wrong):
-    from notebooks import course
+    from notebooks import exercises as course
 
     assert course.requests_under_way(wrong) == (
         "not yet: a number of requests is wanted, such as 12.5"
@@ -217,7 +217,7 @@ def test_graders_say_what_number_they_want(wrong):
 
 
 def test_graders_tell_percent_from_shares():
-    from notebooks import course
+    from notebooks import exercises as course
 
     assert course.highest_utilisation(40) == (
         "not yet: a utilisation lies between 0 and 1: 40 % is 0.4"
@@ -228,7 +228,7 @@ def test_graders_tell_percent_from_shares():
 
 @pytest.mark.parametrize("wrong", ["3g.40gb", 3, [], ["3g.40gb"], [("3g.40gb", "0")], [(0, 0)], {}])
 def test_graders_say_what_layout_or_pair_they_want(wrong):
-    from notebooks import course
+    from notebooks import exercises as course
 
     if wrong != []:  # The empty card is a layout.
         assert course.crowded_layout(wrong) == (
@@ -241,7 +241,7 @@ def test_graders_say_what_layout_or_pair_they_want(wrong):
 
 
 def test_graders_say_what_planner_they_want():
-    from notebooks import course
+    from notebooks import exercises as course
 
     assert course.planner(CheapestFeasible) == (
         "not yet: a planner is wanted, not its class: CheapestFeasible()"
@@ -255,7 +255,7 @@ def test_graders_say_what_planner_they_want():
 
 
 def test_graders_take_what_numpy_and_polars_return_and_rounded_shares(monkeypatch):
-    from notebooks import course
+    from notebooks import exercises as course
 
     queries = pl.DataFrame({"false_acceptances": [10, 4, 0], "true_device_factor": [0.9, 1.1, 0.8]})
     monkeypatch.setattr(course, "example", lambda: SimpleNamespace(queries=queries))

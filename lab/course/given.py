@@ -1,0 +1,65 @@
+"""What the notebooks give: formulas and instruments that students use but do not write."""
+
+import heapq
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scenarios.random_streams import stream
+
+Array = NDArray[np.float64]
+
+
+def probability_of_waiting(rate_per_s: float, service_s: float, servers: int) -> float:
+    """Return the share of requests that wait in M/M/c, Erlang's C formula.
+
+    Args:
+        rate_per_s: requests per second.
+        service_s: mean service time, in seconds.
+        servers: number of servers; they share one queue.
+
+    Returns:
+        The share, 1 if the servers cannot keep up.
+
+    Source: A. K. Erlang 1917; computed from Erlang's B formula by its recursion over servers.
+    """
+    load = rate_per_s * service_s
+    if load >= servers:
+        return 1.0
+    blocked = 1.0
+    for count in range(1, servers + 1):
+        blocked = load * blocked / (count + load * blocked)
+    return blocked / (1 - load / servers * (1 - blocked))
+
+
+def mean_sojourn_s(rate_per_s: float, service_s: float, servers: int) -> float:
+    """Return the mean seconds from arrival to answer in M/M/c, infinite if it cannot keep up."""
+    spare_per_s = servers / service_s - rate_per_s
+    if spare_per_s <= 0:
+        return math.inf
+    return service_s + probability_of_waiting(rate_per_s, service_s, servers) / spare_per_s
+
+
+def sojourns_s(arrivals_s: Array, services_s: Array, servers: int = 1) -> Array:
+    """Simulate a station: return the seconds from arrival to answer of each request.
+
+    Args:
+        arrivals_s: times of arrival, in order.
+        services_s: how long each request is served.
+        servers: number of servers; they share one queue, first come, first served.
+    """
+    free_s = [0.0] * servers
+    ended = np.empty(len(arrivals_s))
+    for number, (arrival, service) in enumerate(zip(arrivals_s, services_s, strict=True)):
+        ended[number] = max(arrival, heapq.heappop(free_s)) + service
+        heapq.heappush(free_s, ended[number])
+    return ended - arrivals_s
+
+
+def exponential_requests(
+    rate_per_s: float, service_s: float, count: int, seed: int = 0
+) -> tuple[Array, Array]:
+    """Return times of arrival and service times of requests of M/M/c."""
+    rng = stream(seed, "course", "requests")
+    return np.cumsum(rng.exponential(1 / rate_per_s, count)), rng.exponential(service_s, count)
