@@ -35,10 +35,10 @@ def probability_of_waiting(rate_per_s: float, service_s: float, servers: int) ->
 
 def mean_sojourn_s(rate_per_s: float, service_s: float, servers: int) -> float:
     """Return the mean seconds from arrival to answer in M/M/c, infinite if it cannot keep up."""
-    spare_per_s = servers / service_s - rate_per_s
-    if spare_per_s <= 0:
+    idle = servers - rate_per_s * service_s
+    if idle <= 0:
         return math.inf
-    return service_s + probability_of_waiting(rate_per_s, service_s, servers) / spare_per_s
+    return service_s * (1 + probability_of_waiting(rate_per_s, service_s, servers) / idle)
 
 
 def sojourns_s(arrivals_s: Array, services_s: Array, servers: int = 1) -> Array:
