@@ -3,12 +3,11 @@
 from typing import Any
 
 from lab.common.errors import InputError, choices
-from lab.course import pipeline, station
+from lab.course import pipeline, placement, sharing, station
 from lab.course.grading import Feedback, Step
 
-_STEPS: dict[str, Step] = {
-    step.name: step for module in (station, pipeline) for step in module.STEPS
-}
+_MODULES = (station, pipeline, placement, sharing)
+_STEPS: dict[str, Step] = {step.name: step for module in _MODULES for step in module.STEPS}
 
 
 def steps() -> dict[str, Step]:

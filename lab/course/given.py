@@ -2,10 +2,12 @@
 
 import heapq
 import math
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hardware_models.gpu import gpu_latency
 from scenarios.random_streams import stream
 
 Array = NDArray[np.float64]
@@ -63,3 +65,32 @@ def exponential_requests(
     """Return times of arrival and service times of requests of M/M/c."""
     rng = stream(seed, "course", "requests")
     return np.cumsum(rng.exponential(1 / rate_per_s, count)), rng.exponential(service_s, count)
+
+
+SITES = ("device", "edge", "cloud")
+"""Where operators run; data only move upward, from the first to the last."""
+
+INSTANCES = {1: 7, 2: 3, 3: 2, 4: 1, 7: 1}
+"""How many equal instances an A100 can have at most, by their compute slices."""
+
+BATCHES = (1, 2, 4, 8, 12, 16, 24, 32)
+"""Sizes of batches that the course considers."""
+
+MODELS = ("bert", "densenet121", "inceptionv3", "resnet50", "vgg16")
+"""Models of the course whose times were measured on instances of an A100."""
+
+PROCESSES = (1, 2, 3, 4, 5)
+"""How many processes can share an instance by MPS, in the measurements."""
+
+
+@cache
+def batch_s(model: str, slices: int, batch: int, processes: int = 1) -> float:
+    """Return the seconds that a batch takes on an instance of an A100, from measured tables.
+
+    Args:
+        model: one of `MODELS`.
+        slices: compute slices of the instance, a key of `INSTANCES`.
+        batch: requests in the batch.
+        processes: processes that share the instance by MPS, each of which has a batch under way.
+    """
+    return gpu_latency.batch_latency(model, slices, batch, processes).seconds

@@ -185,7 +185,12 @@ def same(one: Any, other: Any) -> bool:
     try:
         return bool(np.allclose(one, other, rtol=1e-9, atol=0))
     except (TypeError, ValueError):
-        return bool(one == other)
+        return bool(_plain(one) == _plain(other))
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with tuples for all lists, so that both are equal."""
+    return tuple(map(_plain, value)) if isinstance(value, list | tuple) else value
 
 
 def shown(value: Any) -> str:

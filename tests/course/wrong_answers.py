@@ -1,10 +1,21 @@
 """Wrong answers that students give, and words that their feedback must have, by step."""
 
 import math
+from itertools import combinations_with_replacement
 
 import numpy as np
+import polars as pl
 
-from lab.course.given import mean_sojourn_s, probability_of_waiting
+from hardware_models.gpu import mig
+from lab.course.given import (
+    BATCHES,
+    INSTANCES,
+    PROCESSES,
+    SITES,
+    batch_s,
+    mean_sojourn_s,
+    probability_of_waiting,
+)
 
 WRONG = {}
 
@@ -119,3 +130,131 @@ def as_many_everywhere(rate_per_s, service_s, bound_s):
     while sum(mean_sojourn_s(rate_per_s, each, servers) for each in service_s) > bound_s:
         servers += 1
     return [servers] * len(service_s)
+
+
+def placements(operators):
+    return list(combinations_with_replacement(SITES, operators))
+
+
+def computing_s(sites, work_s, speed):
+    return sum(work / speed[site] for work, site in zip(work_s, sites, strict=True))
+
+
+def priced(sites, work_s, speed, price):
+    return sum(price[site] * work / speed[site] for work, site in zip(work_s, sites, strict=True))
+
+
+@wrong("3.1", "computing only")
+def links_forgotten(work_s, sent_bits, speed, price, links, bound_s):
+    fits = [each for each in placements(len(work_s)) if computing_s(each, work_s, speed) <= bound_s]
+    return min(fits, key=lambda each: priced(each, work_s, speed, price))
+
+
+@wrong("3.1", "fastest placement")
+def fastest(work_s, sent_bits, speed, price, links, bound_s):
+    def seconds(sites):
+        total, here = computing_s(sites, work_s, speed), 0
+        for bits, site in zip(sent_bits, sites, strict=True):
+            for link in SITES[here + 1 : SITES.index(site) + 1]:
+                total += links[link][1] + bits / links[link][0]
+            here = SITES.index(site)
+        return total
+
+    return min(placements(len(work_s)), key=seconds)
+
+
+@wrong("3.1", "only move upward")
+def each_where_it_is_cheap(work_s, sent_bits, speed, price, links, bound_s):
+    """Return heavy operators in the cloud and light ones on the device, whatever comes before."""
+    sites = ["cloud" if work > np.median(work_s) else "device" for work in work_s]
+    return ["cloud", *sites[1:-1], "device"]
+
+
+@wrong("3.2", "whether deceived or not")
+def slow_users(queries):
+    return (queries["true_device_factor"] < 1).mean()
+
+
+@wrong("3.2", "several false acceptances")
+def deceived_users(queries):
+    deceived = queries.filter(pl.col("false_acceptances") > 0)
+    return deceived.filter(pl.col("true_device_factor") < 1).height / deceived.height
+
+
+@wrong("3.2", "lies between 0 and 1")
+def percent_of_slow(queries):
+    slow = queries.filter(pl.col("true_device_factor") < 1)["false_acceptances"]
+    return 100 * slow.sum() / queries["false_acceptances"].sum()
+
+
+def added(board, layout, profile):
+    while starts := mig.legal_starts(board, layout, profile):
+        layout = tuple(sorted([*layout, (profile, starts[0])]))
+    return list(layout)
+
+
+@wrong("4.1", "forgot the instance")
+def only_small(board, keep):
+    return added(board, (), next(iter(mig.profiles(board))))
+
+
+@wrong("4.1", "one profile")
+def only_kept(board, keep):
+    return added(board, (), keep)
+
+
+@wrong("4.1", "room for more")
+def kept_alone(board, keep):
+    return [(keep, mig.legal_starts(board, (), keep)[0])]
+
+
+def cuts(model, per_s, bound_s):
+    """Return (slices, batch, instances) of all cuts of a card within a bound on a batch's time."""
+    for slices, most in INSTANCES.items():
+        for batch in BATCHES:
+            count = math.ceil(per_s * batch_s(model, slices, batch) / batch)
+            if batch_s(model, slices, batch) <= bound_s and count <= most:
+                yield slices, batch, count
+
+
+@wrong("4.2", "half of the bound")
+def whole_bound(model, per_s, bound_s):
+    return min(cuts(model, per_s, bound_s), key=lambda cut: (cut[0] * cut[2], -cut[1]))[:2]
+
+
+@wrong("4.2", "smallest number of instances")
+def fewest_instances(model, per_s, bound_s):
+    return min(cuts(model, per_s, bound_s / 2), key=lambda cut: (cut[2], -cut[0]))[:2]
+
+
+def ways(model, batch, bound_s):
+    return [
+        (slices, processes)
+        for slices in INSTANCES
+        for processes in PROCESSES
+        if batch_s(model, slices, batch, processes) <= bound_s
+    ]
+
+
+@wrong("4.3", "best for one instance")
+def best_of_one(model, batch, bound_s):
+    return max(
+        ways(model, batch, bound_s), key=lambda way: way[1] / batch_s(model, way[0], batch, way[1])
+    )
+
+
+@wrong("4.3", "forgot the bound")
+def no_bound(model, batch, bound_s):
+    return best_sharing(model, batch, math.inf)
+
+
+@wrong("4.3", "shortest batch")
+def shortest(model, batch, bound_s):
+    return min(ways(model, batch, 1e9), key=lambda way: batch_s(model, way[0], batch, way[1]))
+
+
+def best_sharing(model, batch, bound_s):
+    return max(
+        ways(model, batch, bound_s),
+        key=lambda way: way[1] * INSTANCES[way[0]] / batch_s(model, way[0], batch, way[1]),
+    )
