@@ -3,10 +3,10 @@
 from typing import Any
 
 from lab.common.errors import InputError, choices
-from lab.course import pipeline, placement, sharing, station
+from lab.course import matching, pipeline, placement, search, sharing, station
 from lab.course.grading import Feedback, Step
 
-_MODULES = (station, pipeline, placement, sharing)
+_MODULES = (station, pipeline, placement, sharing, matching, search)
 _STEPS: dict[str, Step] = {step.name: step for module in _MODULES for step in module.STEPS}
 
 

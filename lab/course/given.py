@@ -94,3 +94,23 @@ def batch_s(model: str, slices: int, batch: int, processes: int = 1) -> float:
         processes: processes that share the instance by MPS, each of which has a batch under way.
     """
     return gpu_latency.batch_latency(model, slices, batch, processes).seconds
+
+
+class Measurements:
+    """Measured accuracies of configurations, within a budget of items.
+
+    Args:
+        truth: the true mean accuracy of each configuration.
+        budget: how many items can be measured in all.
+        rng: what the measurements are drawn from.
+    """
+
+    def __init__(self, truth: Array, budget: int, rng: np.random.Generator) -> None:
+        self._truth, self.left, self._rng = truth, budget, rng
+
+    def measure(self, configuration: int, items: int) -> Array:
+        """Return the measured accuracy of some new items; fewer if the budget is spent."""
+        count = max(0, min(int(items), self.left))
+        self.left -= count
+        mean = self._truth[configuration]
+        return np.clip(self._rng.normal(mean, 0.1, count), 0, 1)

@@ -5,6 +5,7 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 import polars as pl
+from scipy import stats
 
 from hardware_models.gpu import mig
 from lab.course.given import (
@@ -16,6 +17,8 @@ from lab.course.given import (
     mean_sojourn_s,
     probability_of_waiting,
 )
+from planners import CheapestFeasible
+from sim import Planner
 
 WRONG = {}
 
@@ -258,3 +261,138 @@ def best_sharing(model, batch, bound_s):
         ways(model, batch, bound_s),
         key=lambda way: way[1] * INSTANCES[way[0]] / batch_s(model, way[0], batch, way[1]),
     )
+
+
+@wrong("5.1", "windows in part")
+def parts_met(windows, horizon_s):
+    parts = windows.select(pl.mean_horizontal("latency_met", "accuracy_met", "cost_met"))
+    return (windows["active_s"] * parts.to_series()).sum() / horizon_s
+
+
+@wrong("5.1", "latency only")
+def latency_met(windows, horizon_s):
+    return windows.filter(pl.col("latency_met"))["active_s"].sum() / horizon_s
+
+
+@wrong("5.1", "share of users' time")
+def share_of_time(windows, horizon_s):
+    met = windows.filter(pl.col("latency_met") & pl.col("accuracy_met") & pl.col("cost_met"))
+    return met["active_s"].sum() / windows["active_s"].sum()
+
+
+@wrong("5.2", "whoever comes first")
+def in_turn(value):
+    chosen = []
+    for row in value:
+        left = [each for each in range(len(row)) if each not in chosen and row[each] > 0]
+        chosen.append(max(left, key=lambda each, row=row: row[each]) if left else -1)
+    return chosen
+
+
+@wrong("5.2", "largest values come first")
+def largest_first(value):
+    table, chosen = value.copy(), [-1] * len(value)
+    while table.max() > 0:
+        query, instance = np.unravel_index(table.argmax(), table.shape)
+        chosen[query] = int(instance)
+        table[query], table[:, instance] = 0, 0
+    return chosen
+
+
+@wrong("5.2", "two queries have the same one")
+def best_of_each(value):
+    return value.argmax(axis=1).tolist()
+
+
+class Ours(CheapestFeasible):
+    """No better than the one to beat."""
+
+
+class Seer(CheapestFeasible):
+    """It knows what nobody can."""
+
+    sees_truth = True
+
+
+class Sleeper(Planner):
+    """It deploys nothing."""
+
+    def plan(self, context):
+        return None
+
+
+WRONG["5.3"] = [
+    ("by CheapestFeasible", Ours),
+    ("sees the truth", Seer),
+    ("nobody is served well", Sleeper),
+    ("of your own is wanted", CheapestFeasible),
+]
+
+
+def lower(samples, quantile, ddof=1):
+    return samples.mean() - quantile * samples.std(ddof=ddof) / math.sqrt(len(samples))
+
+
+@wrong("6.1", "mean of the samples")
+def mean_of_samples(samples, confidence):
+    return samples.mean()
+
+
+@wrong("6.1", "two-sided")
+def two_sided(samples, confidence):
+    return lower(samples, stats.t.ppf(0.5 + confidence / 2, len(samples) - 1))
+
+
+@wrong("6.1", "single sample")
+def of_a_sample(samples, confidence):
+    return samples.mean() - stats.t.ppf(confidence, len(samples) - 1) * samples.std(ddof=1)
+
+
+@wrong("6.1", "normal quantile")
+def normal(samples, confidence):
+    return lower(samples, stats.norm.ppf(confidence))
+
+
+@wrong("6.2", "too well by chance")
+def cheapest_that_looks_good(measure, count, floor, budget):
+    for configuration in range(count):
+        if measure(configuration, 4).mean() >= floor:
+            return configuration
+    return count - 1
+
+
+@wrong("6.2", "places more costly")
+def costliest(measure, count, floor, budget):
+    measure(0, budget)
+    return count - 1
+
+
+@wrong("6.2", "without a measurement")
+def middle(measure, count, floor, budget):
+    return count // 2
+
+
+@wrong("6.2", "number of a configuration")
+def best_accuracy(measure, count, floor, budget):
+    return max(measure(each, 10).mean() for each in range(count))
+
+
+@wrong("6.3", "known spread")
+def normal_seeds(differences, half_width):
+    return math.ceil((stats.norm.ppf(0.975) * np.std(differences, ddof=1) / half_width) ** 2)
+
+
+def first_seeds(half_width, width):
+    return next(n for n in range(2, 10**5) if width(n) <= half_width)
+
+
+@wrong("6.3", "either side")
+def whole_width(differences, half_width):
+    s = np.std(differences, ddof=1)
+    return first_seeds(half_width, lambda n: 2 * stats.t.ppf(0.975, n - 1) * s / math.sqrt(n))
+
+
+@wrong("6.3", "you left out 5 %")
+def one_sided(differences, half_width):
+    s = np.std(differences, ddof=1)
+    return first_seeds(half_width, lambda n: stats.t.ppf(0.95, n - 1) * s / math.sqrt(n))
