@@ -3,10 +3,10 @@
 from typing import Any
 
 from lab.common.errors import InputError, choices
-from lab.course import matching, pipeline, placement, search, sharing, station
+from lab.course import drift, matching, pipeline, placement, search, sharing, station, tiers
 from lab.course.grading import Feedback, Step
 
-_MODULES = (station, pipeline, placement, sharing, matching, search)
+_MODULES = (station, pipeline, placement, sharing, matching, search, drift, tiers)
 _STEPS: dict[str, Step] = {step.name: step for module in _MODULES for step in module.STEPS}
 
 

@@ -17,8 +17,8 @@ DOCS = build.HERE.parents[1] / "docs" / "course"
 
 
 def test_eight_notebooks_and_at_least_fourteen_steps():
-    assert [name[:2] for name in build.names()] == [f"{number}_" for number in range(1, 7)]
-    assert len(steps()) >= 5
+    assert [name[:2] for name in build.names()] == [f"{number}_" for number in range(1, 9)]
+    assert len(steps()) >= 14
     index = (DOCS / "index.md").read_text(encoding="utf-8")
     for name in build.names():
         assert re.search(rf"^{name}$", index, re.M), "not in the table of contents"

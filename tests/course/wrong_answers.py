@@ -396,3 +396,103 @@ def whole_width(differences, half_width):
 def one_sided(differences, half_width):
     s = np.std(differences, ddof=1)
     return first_seeds(half_width, lambda n: stats.t.ppf(0.95, n - 1) * s / math.sqrt(n))
+
+
+@wrong("7.1", "without drift")
+def one_large(observed_s, usual_s, sd_s):
+    large = np.flatnonzero(observed_s > usual_s + 2.5 * sd_s)
+    return int(large[0]) if len(large) else -1
+
+
+@wrong("7.1", "after the drift")
+def mean_so_far(observed_s, usual_s, sd_s):
+    means = np.cumsum(observed_s) / np.arange(1, len(observed_s) + 1)
+    late = np.flatnonzero((means > usual_s + 0.45 * sd_s) & (np.arange(len(means)) > 60))
+    return int(late[0]) if len(late) else -1
+
+
+@wrong("7.1", "too late")
+def from_the_future(observed_s, usual_s, sd_s):
+    if observed_s[len(observed_s) // 2 :].mean() < usual_s + 0.5 * sd_s:
+        return -1
+    above = np.cumsum(observed_s - usual_s - sd_s / 2)
+    return int(np.argmin(above))
+
+
+@wrong("7.1", "missed")
+def never(observed_s, usual_s, sd_s):
+    return -1
+
+
+def new_plans(decisions, drift_s):
+    old = decisions.filter(pl.col("decided_s") <= drift_s)["query"].to_list()
+    late = decisions.filter(pl.col("decided_s") > drift_s)
+    return late.filter(pl.col("query").is_in(old))
+
+
+@wrong("7.2", "models are loaded")
+def decided(decisions, drift_s):
+    new = new_plans(decisions, drift_s).group_by("query").agg(pl.col("decided_s").min())
+    return new["decided_s"].median() - drift_s
+
+
+@wrong("7.2", "came after the drift")
+def newcomers(decisions, drift_s):
+    late = decisions.filter(pl.col("decided_s") > drift_s)
+    return late.group_by("query").agg(pl.col("in_force_s").min())["in_force_s"].median() - drift_s
+
+
+@wrong("7.2", "the last plan")
+def last_plan(decisions, drift_s):
+    new = new_plans(decisions, drift_s).group_by("query").agg(pl.col("in_force_s").max())
+    return new["in_force_s"].median() - drift_s
+
+
+@wrong("7.3", "in the middle")
+def whole_period(pause_s, drifts_per_s, loss):
+    return (pause_s / drifts_per_s / loss) ** 0.5
+
+
+@wrong("7.3", "between drifts")
+def at_every_drift(pause_s, drifts_per_s, loss):
+    return drifts_per_s**-1
+
+
+@wrong("7.3", "more often")
+def squared(pause_s, drifts_per_s, loss):
+    return 2 * pause_s / (drifts_per_s * loss)
+
+
+@wrong("8.1", "leave something")
+def capped(capacity, demand, weight):
+    return [min(d, capacity * w / sum(weight)) for d, w in zip(demand, weight, strict=True)]
+
+
+@wrong("8.1", "weights do not matter")
+def by_demand(capacity, demand, weight):
+    return [capacity * each / sum(demand) for each in demand]
+
+
+@wrong("8.1", "high weight take all")
+def by_priority(capacity, demand, weight):
+    shares, left = [0.0] * len(demand), capacity
+    for heavy, tier in sorted((-heavy, tier) for tier, heavy in enumerate(weight)):
+        shares[tier] = min(demand[tier], left) if heavy else 0
+        left -= shares[tier]
+    return shares
+
+
+@wrong("8.2", "promised too much")
+def first_lucky_run(goodput, target, most):
+    return next((n for n in range(1, most) if goodput(n, 0) >= target), most)
+
+
+@wrong("8.2", "runs")
+def every_number(goodput, target, most):
+    met = [np.mean([goodput(n, seed) for seed in range(50)]) >= target for n in range(1, most)]
+    return met.index(True) + 1 if any(met) else most
+
+
+@wrong("8.2", "without a run")
+def all_of_them(goodput, target, most):
+    return most
