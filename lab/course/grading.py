@@ -156,13 +156,13 @@ def called(answer: Answer, *arguments: Any) -> Any:
         return answer(*arguments)
     except NotImplementedError as error:
         raise UnansweredError from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         inputs = ", ".join(map(shown, arguments))
         said = f"{type(error).__name__}: {shown_text(str(error))}{_line(error)}"
         raise NotYetError(f"it raised {said}, for {inputs}") from error
 
 
-def _line(error: Exception) -> str:
+def _line(error: BaseException) -> str:
     """Return a clause with the line of the answer's cell or file that raised."""
     frames = traceback.extract_tb(sys.exc_info()[2])
     mine = [each for each in frames if each.filename != __file__]

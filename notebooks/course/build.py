@@ -34,7 +34,7 @@ def source(name: str) -> NotebookNode:
     for cell in read.cells:
         step = cell.metadata.pop("step", None)
         if step is None:
-            cells.append(cell)
+            cells += _sections(cell)
             continue
         cell.metadata["nbgrader"] = _metadata(f"answer-{step}", solution=True)
         cells += [cell, _hint_cell(step), _grade_cell(step, _defined(cell.source))]
@@ -79,6 +79,14 @@ def _without(code: str, region: str, instead: str) -> str:
 
     pattern = rf"^( *)### BEGIN {region}\n.*?^ *### END {region}(?:\n|\Z)"
     return re.sub(pattern, replaced, code + "\n", flags=re.M | re.S).rstrip("\n")
+
+
+def _sections(cell: NotebookNode) -> list[NotebookNode]:
+    """Split a cell of Markdown before its headings, each of which begins a slide."""
+    if cell.cell_type != "markdown":
+        return [cell]
+    parts = re.split(r"\n+(?=## )", cell.source)
+    return [nbformat.v4.new_markdown_cell(part) for part in parts]
 
 
 def _metadata(grade_id: str, solution: bool = False, points: int | None = None) -> NotebookNode:

@@ -115,6 +115,16 @@ def test_the_expected_constant_is_not_right(name):
         assert feedback.text not in (RIGHT, UNANSWERED)
 
 
+@pytest.mark.parametrize(
+    ("name", "values"), [("6.2", range(8)), ("7.1", range(-1, 400, 57)), ("8.2", range(1, 25))]
+)
+def test_no_constant_is_right_in_many_worlds(name, values):
+    for value in values:
+        feedback = check(name, constant(value))
+        assert not feedback
+        assert feedback.text != UNANSWERED
+
+
 def test_forms_and_errors_become_feedback():
     def broken(*arguments):
         return 1 / 0
@@ -125,10 +135,8 @@ def test_forms_and_errors_become_feedback():
     assert "a number of requests, such as 12.5" in check("1.1", lambda *arguments: "12").text
     assert "the function itself is wanted" in check("1.1", 12.5).text
     assert "missing 3 required positional" in check("1.1", lambda a, b, c, d, e, f: 1).text
-    assert (
-        "40 % is 0.4" in check("1.2", constant(40)).text
-        or "same for every" in check("1.2", constant(40)).text
-    )
+    assert "SystemExit" in check("1.1", lambda *arguments: sys.exit(3)).text
+    assert " % is 0.4" in check("1.2", lambda bound, share: 40 + bound / 1e3).text
 
 
 @pytest.mark.parametrize("name", STEPS)
