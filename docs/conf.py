@@ -65,6 +65,8 @@ MOVED = {
     "validation": "evidence/validation",
     "benchmarks": "evidence/benchmarks",
     "gallery": "evidence/gallery",
+    "notebooks/08_course": "course/index",
+    "notebooks/09_course_solutions": "course/index",
 }
 redirects = {old: f"{'../' * old.count('/')}{new}.html" for old, new in MOVED.items()}
 

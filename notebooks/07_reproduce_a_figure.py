@@ -149,4 +149,4 @@ plt.show()
 # 3. Take another experiment of `studies`, such as `profiling`. Write its claim down as above.
 #    Say *before* you run it with `--quick` which result would refute the claim.
 #
-# Next: [A course of exercises](08_course.ipynb).
+# Next: [a course of two weeks](../docs/course/index.md).

@@ -41,15 +41,25 @@ def execute(name: str, smoke: bool = False) -> NotebookNode:
         CellExecutionError: a cell raised.
     """
     made = _pairs.notebook(name)
-    with TemporaryDirectory() as empty, _environment(SMOKE, "1" if smoke else None):
+    with _environment(SMOKE, "1" if smoke else None):
+        execute_notebook(made)
+    return made
+
+
+def execute_notebook(notebook: NotebookNode) -> None:
+    """Execute a notebook in place, in a new process and an empty directory.
+
+    Raises:
+        CellExecutionError: a cell raised, and is not tagged ``raises-exception``.
+    """
+    with TemporaryDirectory() as empty:
         NotebookClient(
-            made,
+            notebook,
             timeout=MOST_S,
             kernel_name="python3",
             resources={"metadata": {"path": empty}},
             coalesce_streams=True,  # The kernel flushes what is printed at random times.
         ).execute()
-    return made
 
 
 @contextmanager
@@ -72,32 +82,37 @@ def write(name: str, executed: NotebookNode) -> Path:
     Returns:
         The page.
     """
+    source = f"*The notebook `notebooks/{name}.ipynb`, executed by `python -m notebooks {name}`.*"
+    return write_to(PAGES, name, executed, source)
+
+
+def write_to(pages: Path, name: str, executed: NotebookNode, source: str) -> Path:
+    """Write the page of an executed notebook into a directory; `source` says where it is from."""
     config = Config()
     config.NbConvertBase.display_data_priority = _SHOWN
     config.TagRemovePreprocessor.enabled = True
     config.TagRemovePreprocessor.remove_all_outputs_tags = {NO_OUTPUT}
     exporter = MarkdownExporter(config=config)
-    folder = PAGES / f"{name}_files"
+    folder = pages / f"{name}_files"
     body, resources = exporter.from_notebook_node(
         executed, {"unique_key": name, "output_files_dir": folder.name}
     )
-    PAGES.mkdir(parents=True, exist_ok=True)
+    pages.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.png"):
         old.unlink()
     for file, data in resources["outputs"].items():
-        path = PAGES / file
+        path = pages / file
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(data)
-    page = PAGES / f"{name}.md"
-    page.write_text(_for_site(name, body), encoding="utf-8")
+    page = pages / f"{name}.md"
+    page.write_text(_for_site(body, source), encoding="utf-8")
     return page
 
 
-def _for_site(name: str, body: str) -> str:
+def _for_site(body: str, source: str) -> str:
     """Let the links of a notebook lead to pages, and name its source."""
-    body = re.sub(r"\]\((\d\d_\w+)\.ipynb\)", r"](\1.md)", body)
+    body = re.sub(r"\]\((\d+_\w+)\.ipynb\)", r"](\1.md)", body)
     body = body.replace("](../docs/", "](../").replace("![png](", "![figure](")
     body = re.sub(r"[ \t]+$", "", body, flags=re.M)
     title, _, rest = body.strip("\n").partition("\n")
-    source = f"*The notebook `notebooks/{name}.ipynb`, executed by `python -m notebooks {name}`.*"
     return f"{title}\n\n{source}\n{rest}\n"

@@ -36,8 +36,8 @@ def test_there_are_five_sections_and_every_page_is_in_one():
     assert list(SECTIONS) == ["Start here", "How to", "Concepts", "Reference", "Evidence"]
     listed = [page for pages in SECTIONS.values() for page in pages]
     assert len(listed) == len(set(listed))
-    notebooks = {page for page in PAGES if page.startswith("notebooks/")}
-    assert PAGES.keys() - notebooks - {"index"} == {*listed} - {"notebooks/index"}
+    below = {page for page in PAGES if page.startswith(("notebooks/", "course/"))}
+    assert PAGES.keys() - below - {"index"} == {*listed} - {"notebooks/index", "course/index"}
 
 
 def test_start_here_has_five_pages_each_with_a_picture():

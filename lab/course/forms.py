@@ -1,0 +1,56 @@
+"""Forms of answers, and complaints that several graders share."""
+
+import math
+from numbers import Integral, Real
+from typing import Any, TypeGuard
+
+
+def number(value: Any) -> TypeGuard[float]:
+    """Return whether a value is a finite number."""
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def share(value: Any) -> TypeGuard[float]:
+    """Return whether a value is a number from 0 to 1."""
+    return number(value) and 0 <= value <= 1
+
+
+def whole(value: Any) -> TypeGuard[int]:
+    """Return whether a value is a whole number."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def wholes(value: Any) -> bool:
+    """Return whether a value is a sequence of whole numbers; an array is one, too."""
+    return _sequence(value) and all(map(whole, value))
+
+
+def numbers(value: Any) -> bool:
+    """Return whether a value is a sequence of finite numbers; an array is one, too."""
+    return _sequence(value) and all(map(number, value))
+
+
+def names(value: Any) -> bool:
+    """Return whether a value is a sequence of texts."""
+    return _sequence(value) and all(isinstance(each, str) for each in value)
+
+
+def _sequence(value: Any) -> bool:
+    return hasattr(value, "__len__") and hasattr(value, "__getitem__") and not _text(value)
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str | bytes | dict)
+
+
+def near(value: float, truth: float, tolerance: float = 1e-6) -> str:
+    """Say whether a number is too large or too small, or nothing if it is near the truth.
+
+    Args:
+        value: the number.
+        truth: what it should be.
+        tolerance: how far it may be off, as a share of the truth.
+    """
+    if abs(value - truth) <= tolerance * max(abs(truth), 1e-12):
+        return ""
+    return f"too {'large' if value > truth else 'small'}"

@@ -1,0 +1,136 @@
+"""Instructor's and students' notebooks, made from one text each.
+
+Both carry the cell metadata of nbgrader (schema 3). The students' notebook is what nbgrader's
+``generate_assignment`` makes of the instructor's: without solutions, and without hidden tests.
+"""
+
+import ast
+import re
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbformat import NotebookNode
+
+import lab.course
+from notebooks._pairs import KERNEL
+
+HERE = Path(__file__).parent
+RELEASED = Path(lab.course.__file__).parent / "released"
+STUB = "# YOUR CODE HERE\nraise NotImplementedError()"
+HIDDEN_SEED = 43
+"""What the hidden tests draw their inputs from; students see the checks of seed 0."""
+
+
+def names() -> list[str]:
+    """Return the names of the course's notebooks, in their order."""
+    return sorted(path.stem for path in HERE.glob("[0-9]*.py"))
+
+
+def source(name: str) -> NotebookNode:
+    """Return the instructor's notebook of a text: with solutions and hidden tests."""
+    read = jupytext.reads((HERE / f"{name}.py").read_text(encoding="utf-8"), fmt="py:percent")
+    cells: list[NotebookNode] = []
+    for cell in read.cells:
+        step = cell.metadata.pop("step", None)
+        if step is None:
+            cells += _sections(cell)
+            continue
+        cell.metadata["nbgrader"] = _metadata(f"answer-{step}", solution=True)
+        cells += [cell, _hint_cell(step), _grade_cell(step, _defined(cell.source))]
+    made = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": dict(KERNEL)})
+    for number, cell in enumerate(made.cells):
+        cell["id"] = f"cell-{number}"  # A random identifier would differ each time.
+        cell.metadata["slideshow"] = {"slide_type": _slide(cell)}
+    made["nbformat"], made["nbformat_minor"] = 4, 5
+    return made
+
+
+def released(name: str) -> NotebookNode:
+    """Return the students' notebook of a text: without solutions and hidden tests."""
+    made = source(name)
+    for cell in made.cells:
+        if cell.cell_type == "code":
+            cell.source = _without(cell.source, "SOLUTION", STUB)
+            cell.source = _without(cell.source, "HIDDEN TESTS", "").rstrip("\n")
+    return made
+
+
+def solved(name: str) -> NotebookNode:
+    """Return the notebook that a student with the model solutions would submit."""
+    made = source(name)
+    for cell in made.cells:
+        if cell.cell_type == "code":
+            cell.source = re.sub(r"^ *### (BEGIN|END) SOLUTION\n?", "", cell.source, flags=re.M)
+            cell.source = _without(cell.source, "HIDDEN TESTS", "").rstrip("\n")
+    return made
+
+
+def written(notebook: NotebookNode) -> str:
+    """Return a notebook as it is written to its file."""
+    return str(nbformat.writes(notebook, indent=1, sort_keys=True)).rstrip("\n") + "\n"
+
+
+def _without(code: str, region: str, instead: str) -> str:
+    """Replace the lines between the marks of a region, keeping their indentation."""
+
+    def replaced(found: re.Match[str]) -> str:
+        return "".join(f"{found[1]}{line}\n" for line in instead.splitlines())
+
+    pattern = rf"^( *)### BEGIN {region}\n.*?^ *### END {region}(?:\n|\Z)"
+    return re.sub(pattern, replaced, code + "\n", flags=re.M | re.S).rstrip("\n")
+
+
+def _sections(cell: NotebookNode) -> list[NotebookNode]:
+    """Split a cell of Markdown before its headings, each of which begins a slide."""
+    if cell.cell_type != "markdown":
+        return [cell]
+    parts = re.split(r"\n+(?=## )", cell.source)
+    return [nbformat.v4.new_markdown_cell(part) for part in parts]
+
+
+def _metadata(grade_id: str, solution: bool = False, points: int | None = None) -> NotebookNode:
+    """Return the metadata of a cell of nbgrader: of an answer, or of a test that gives points."""
+    made = {
+        "schema_version": 3,
+        "grade_id": grade_id.replace(".", "-"),  # no dots are allowed
+        "grade": points is not None,
+        "locked": not solution,
+        "solution": solution,
+        "task": False,
+    }
+    if points is not None:
+        made["points"] = points
+    return nbformat.from_dict(made)
+
+
+def _hint_cell(step: str) -> NotebookNode:
+    return nbformat.v4.new_code_cell(f'# print(hint("{step}", 1))  # then 2, then 3')
+
+
+def _grade_cell(step: str, answer: str) -> NotebookNode:
+    lines = [
+        f'feedback = check("{step}", {answer})',
+        "print(feedback)",
+        "assert feedback",
+        "### BEGIN HIDDEN TESTS",
+        f'assert check("{step}", {answer}, seed={HIDDEN_SEED})',
+        "### END HIDDEN TESTS",
+    ]
+    points = lab.course.steps()[step].points
+    metadata = {"nbgrader": _metadata(f"check-{step}", points=points)}
+    return nbformat.v4.new_code_cell("\n".join(lines), metadata=metadata)
+
+
+def _defined(code: str) -> str:
+    """Return the name of the last function or class that a cell defines, which is the answer."""
+    kinds = (ast.FunctionDef, ast.ClassDef)
+    return [each.name for each in ast.parse(code).body if isinstance(each, kinds)][-1]
+
+
+def _slide(cell: NotebookNode) -> str:
+    """Return where a cell is on the slides: headings begin slides, answers and tests are none."""
+    if "nbgrader" in cell.metadata or cell.source.startswith("# print(hint("):
+        return "skip"
+    heading = cell.cell_type == "markdown" and cell.source.startswith("#")
+    return "slide" if heading else "-"

@@ -1,0 +1,43 @@
+"""The course's notebooks as pages of the documentation, and as slides."""
+
+from pathlib import Path
+
+from nbconvert import SlidesExporter
+from nbformat import NotebookNode
+from traitlets.config import Config
+
+from notebooks import _pages
+from notebooks.course import build
+
+PAGES = _pages.PAGES.parent / "course"
+
+
+def executed(name: str) -> NotebookNode:
+    """Return the students' notebook, executed; checks find that there is no answer yet."""
+    made = build.released(name)
+    for cell in made.cells:
+        if "nbgrader" in cell.metadata:
+            cell.metadata["tags"] = ["raises-exception"]
+    _pages.execute_notebook(made)
+    for cell in made.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [each for each in cell.outputs if each.output_type != "error"]
+    return made
+
+
+def write_page(name: str) -> Path:
+    """Write the page of a notebook, with its figures in a directory next to it."""
+    source = f"*The notebook `{name}.ipynb`, which `python -m lab.course DIRECTORY` copies.*"
+    return _pages.write_to(PAGES, name, executed(name), source)
+
+
+def write_slides(name: str, folder: Path) -> Path:
+    """Write the slides of a notebook: its text, code and figures, without answers and checks."""
+    config = Config()
+    config.SlidesExporter.exclude_output_prompt = True
+    config.SlidesExporter.exclude_input_prompt = True
+    body, _ = SlidesExporter(config=config).from_notebook_node(executed(name))
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.slides.html"
+    path.write_text(body, encoding="utf-8")
+    return path

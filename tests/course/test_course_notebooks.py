@@ -1,0 +1,105 @@
+"""The course's notebooks: what students get is made from the texts, and has no solutions."""
+
+import re
+import subprocess
+import sys
+import tomllib
+
+import nbformat
+import pytest
+
+from lab.course import steps
+from lab.course.__main__ import main as copy
+from notebooks.course import build
+from notebooks.course.__main__ import main as make
+
+DOCS = build.HERE.parents[1] / "docs" / "course"
+
+
+def test_eight_notebooks_and_at_least_fourteen_steps():
+    assert [name[:2] for name in build.names()] == [f"{number}_" for number in range(1, 9)]
+    assert len(steps()) >= 14
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
+    for name in build.names():
+        assert re.search(rf"^{name}$", index, re.M), "not in the table of contents"
+
+
+@pytest.mark.parametrize("name", build.names())
+def test_the_released_notebook_is_that_of_its_text(name):
+    """If this fails, run ``python -m notebooks.course release``."""
+    written = (build.RELEASED / f"{name}.ipynb").read_text(encoding="utf-8")
+    assert written == build.written(build.released(name))
+    nbformat.validate(nbformat.reads(written, as_version=4))
+
+
+def solutions():
+    """Return the model solutions, without line breaks and indentation."""
+    texts = [(build.HERE / f"{name}.py").read_text(encoding="utf-8") for name in build.names()]
+    regions = re.findall(r"### BEGIN SOLUTION\n(.*?)### END SOLUTION", "".join(texts), re.S)
+    return ["".join(region.split()) for region in regions]
+
+
+def test_no_solution_is_in_what_is_installed():
+    found = solutions()
+    assert len(found) == len(steps())
+    project = tomllib.loads((build.HERE.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
+    installed = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    assert "notebooks" not in installed
+    assert "lab" in installed
+    for path in build.RELEASED.parent.rglob("*"):
+        if path.suffix in (".py", ".ipynb"):
+            text = path.read_text(encoding="utf-8")
+            assert not [each for each in found if each in "".join(text.split())], path
+            if path.suffix == ".ipynb":
+                assert "SOLUTION" not in text
+                assert "HIDDEN" not in text
+
+
+@pytest.mark.parametrize("name", build.names())
+def test_the_page_is_of_this_code_and_shows_figures(name):
+    """If this fails, run ``python -m notebooks.course pages --only NAME``, and look at it."""
+    page = (DOCS / f"{name}.md").read_text(encoding="utf-8")
+    found = [each.strip("\n") for each in re.findall(r"^```python\n(.*?)^```$", page, re.S | re.M)]
+    cells = build.released(name).cells
+    assert found == [cell.source for cell in cells if cell.cell_type == "code"]
+    shown = re.findall(r"!\[figure\]\((.*?)\)", page)
+    assert shown
+    folder = DOCS / f"{name}_files"
+    assert sorted(shown) == sorted(f"{folder.name}/{each.name}" for each in folder.glob("*"))
+    assert page.count("no answer yet") == page.count("feedback = check(")
+
+
+def test_students_copy_the_notebooks_and_keep_their_work(tmp_path, capsys):
+    assert copy([str(tmp_path)]) == 0
+    assert sorted(path.stem for path in tmp_path.iterdir()) == build.names()
+    mine = tmp_path / f"{build.names()[0]}.ipynb"
+    mine.write_text("my work")
+    capsys.readouterr()
+    assert copy([str(tmp_path)]) == 0
+    assert mine.read_text() == "my work"
+    assert "stays as it is" in capsys.readouterr().out
+    assert copy([str(mine)]) == 2
+    assert str(mine) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["source"], "source: it needs a directory"),
+        (["release", "there"], "release: it takes no directory"),
+        (["pages", "--only", "1_statoin"], "did you mean '1_station'"),
+    ],
+)
+def test_bad_words_get_one_sentence(words, said, capsys):
+    assert make(words) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_the_course_needs_no_checkout(tmp_path):
+    """Graders import what is installed, and nothing of the notebooks' packages."""
+    further = {"notebooks", "jupytext", "nbformat"}
+    code = f"import sys, lab.course; print({further} & {{*sys.modules}})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "set()\n"

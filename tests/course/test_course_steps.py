@@ -1,0 +1,153 @@
+"""Graders of the course: wrong answers get feedback that tells them apart, right ones pass."""
+
+import sys
+import time
+from types import ModuleType
+
+import pytest
+
+from lab.common.errors import InputError
+from lab.course import check, hint, steps
+from lab.course.grading import RIGHT, UNANSWERED
+from notebooks.course import build
+from tests.course.wrong_answers import WRONG
+
+STEPS = steps()
+SEEDS = (0, build.HIDDEN_SEED, 7)
+
+
+def answers(notebook):
+    """Return the function or class that each answer cell of a notebook defines, by step."""
+    module = ModuleType(f"answers_{id(notebook)}")  # so that planners can be pickled
+    sys.modules[module.__name__] = module
+    scope, found = vars(module), {}
+    for cell in notebook.cells:
+        if cell.cell_type != "code":
+            continue
+        name = cell.metadata.get("nbgrader", {}).get("grade_id", "")
+        if name.startswith("answer-"):
+            exec(cell.source, scope)
+            found[name.removeprefix("answer-").replace("-", ".")] = scope[
+                build._defined(cell.source)
+            ]
+        elif not name and "import " in cell.source:
+            lines = [each for each in cell.source.splitlines() if "import" in each]
+            exec("\n".join(lines), scope)
+    return found
+
+
+MODEL, EMPTY = {}, {}
+for name in build.names():
+    MODEL |= answers(build.solved(name))
+    EMPTY |= answers(build.released(name))
+
+
+def test_each_step_is_in_a_notebook_and_has_wrong_answers():
+    assert [*MODEL] == [*EMPTY] == [*STEPS] == [*WRONG]
+    for name in STEPS:
+        assert name.partition(".")[0] in [each.partition("_")[0] for each in build.names()]
+        assert len(WRONG[name]) >= 2
+
+
+SIMULATED = "5.3"
+"""The step whose check simulates; the longer checks try it on further seeds."""
+
+
+@pytest.mark.parametrize(
+    ("name", "seed"),
+    [
+        pytest.param(name, seed, marks=pytest.mark.slow if seed and name == SIMULATED else [])
+        for name in STEPS
+        for seed in SEEDS
+    ],
+)
+def test_the_model_solution_passes_on_every_seed(name, seed):
+    feedback = check(name, MODEL[name], seed)
+    assert feedback, feedback
+    assert feedback.text == RIGHT
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STEPS)
+def test_a_check_takes_at_most_two_seconds(name):
+    check(name, MODEL[name])  # what is loaded or compiled once does not count
+    began = time.process_time()
+    assert check(name, MODEL[name])
+    assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_the_empty_notebook_has_no_answer(name):
+    feedback = check(name, EMPTY[name])
+    assert not feedback
+    assert feedback.text == UNANSWERED
+    assert check(name, None).text == UNANSWERED
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(each, marks=pytest.mark.slow if each == SIMULATED else []) for each in STEPS],
+)
+def test_common_wrong_answers_get_feedback_of_their_own(name):
+    said = {}
+    for words, wrong in WRONG[name]:
+        for seed in SEEDS:
+            feedback = check(name, wrong, seed)
+            assert not feedback
+            assert words in feedback.text, feedback
+        said[feedback.text] = words
+    assert len(said) == len(WRONG[name])
+
+
+def constant(value):
+    return lambda *arguments: value
+
+
+@pytest.mark.parametrize("name", [each for each in STEPS if hasattr(STEPS[each].grade, "draw")])
+def test_the_expected_constant_is_not_right(name):
+    """Whatever the solution returns for one input, it is wrong for others."""
+    exercise = STEPS[name].grade
+    from scenarios.random_streams import stream
+
+    for arguments in exercise.draw(stream(0, "course", name)):
+        feedback = check(name, constant(MODEL[name](*arguments)))
+        assert not feedback
+        assert feedback.text not in (RIGHT, UNANSWERED)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"), [("6.2", range(8)), ("7.1", range(-1, 400, 57)), ("8.2", range(1, 25))]
+)
+def test_no_constant_is_right_in_many_worlds(name, values):
+    for value in values:
+        feedback = check(name, constant(value))
+        assert not feedback
+        assert feedback.text != UNANSWERED
+
+
+def test_forms_and_errors_become_feedback():
+    def broken(*arguments):
+        return 1 / 0
+
+    assert "ZeroDivisionError" in check("1.1", broken).text
+    assert "in line" in check("1.1", broken).text
+    assert "missing return" in check("1.1", lambda *arguments: None).text
+    assert "a number of requests, such as 12.5" in check("1.1", lambda *arguments: "12").text
+    assert "the function itself is wanted" in check("1.1", 12.5).text
+    assert "missing 3 required positional" in check("1.1", lambda a, b, c, d, e, f: 1).text
+    assert "SystemExit" in check("1.1", lambda *arguments: sys.exit(3)).text
+    assert " % is 0.4" in check("1.2", lambda bound, share: 40 + bound / 1e3).text
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_hints_get_longer_and_differ(name):
+    hints = [hint(name, level) for level in (1, 2, 3)]
+    assert len({*hints}) == 3
+    assert all(20 < len(each) < 400 for each in hints)
+
+
+def test_unknown_steps_and_hints_get_one_sentence():
+    with pytest.raises(InputError, match=r"did you mean '1\.1'"):
+        check("1.11", None)
+    with pytest.raises(InputError, match="three hints"):
+        hint("1.1", 4)
