@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from hardware_models.errors import TableError, UnknownNameError
 from lab.cli.arguments import REFUSED, ArgumentParser, number, whole
+from lab.cli.live.options import add_animate
 from lab.cli.serving_options import (
     add_observe,
     add_predict_and_compare,
@@ -32,9 +33,9 @@ from lab.version import __version__
 OK = 0
 MOST_ROWS = 20
 TOOLS = (
-    *("check-planner", "report", "explain", "trace", "agree", "list", "tables", "accelerator"),
-    *("calibrate", "import", "fit", "validate", "validation-page", "capacity", "sensitivity"),
-    *("observe", "predict", "compare", "atlas", "reproduce"),
+    *("animate", "check-planner", "report", "explain", "trace", "agree", "list", "tables"),
+    *("accelerator", "calibrate", "import", "fit", "validate", "validation-page", "capacity"),
+    *("sensitivity", "observe", "predict", "compare", "atlas", "reproduce"),
 )
 
 FURTHER = "compass_lab.tools"
@@ -93,6 +94,7 @@ def parser() -> ArgumentParser:
     version = f"compass-sim {__version__}"
     made.add_argument("--version", action="version", version=version, help="print the version")
     tools = made.add_subparsers(title="tools", required=True, metavar="TOOL")
+    add_animate(_add, tools)
     _add_tools_on_runs(tools)
     _add_tools_on_hardware(tools)
     _add_what_if(tools)
@@ -119,7 +121,7 @@ def _add(tools: Any, name: str, place: str, help: str, description: str = "") ->
 
 
 def _call(place: str, options: argparse.Namespace) -> Any:
-    module, _, function = place.partition(".")
+    module, _, function = place.rpartition(".")
     with imported_for_good():
         imported = import_module(f"lab.cli.{module}")
     return getattr(imported, function)(options)
