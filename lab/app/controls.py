@@ -64,7 +64,8 @@ class Slider:
         if not (isfinite(found) and self.low <= found <= self.high and len(text) <= MOST_DIGITS):
             kind = "a whole number" if self.whole else "a number"
             raise InputError(
-                f"{self.key}={text}: must be {kind} from {self.low:g} to {self.high:g} {self.unit}"
+                f"{self.key}={text}: must be {kind} from {self.low:g} to {self.high:g}"
+                f"{self.unit and f' {self.unit}'}"
             )
         return found
 
@@ -120,14 +121,14 @@ def controls(experiment: str) -> Mapping[str, Control]:
 
     def machine(node: str) -> Menu:
         key = f"cluster.nodes.{node}.machine"
-        return Menu(key, f"machines: {node}", MACHINES, str(OmegaConf.select(config, key)))
+        return Menu(key, f"type of machines: {node}", MACHINES, str(OmegaConf.select(config, key)))
 
     rate = own("workload.rate")
     machines = (
         part
         for node in ("edge", "cloud")
         for part in (
-            slider(f"cluster.nodes.{node}.count", f"machines: {node}", "machines", 1, 4, 1, True),
+            slider(f"cluster.nodes.{node}.count", f"machines: {node}", "", 1, 4, 1, True),
             machine(node),
         )
     )
@@ -145,7 +146,7 @@ def controls(experiment: str) -> Mapping[str, Control]:
         slider("workload.lifetime_mean_s", "mean lifetime", "s", 90, 360, 30),
         slider("workload.slo_scale", "latency bounds times", "", 0.5, 2, 0.1),
         *machines,
-        slider("cluster.nodes.cloud.standby", "cloud on standby", "machines", 0, 4, 1, True),
+        slider("cluster.nodes.cloud.standby", "machines on standby: cloud", "", 0, 4, 1, True),
         slider("horizon_s", "simulated time", "s", 300, 600, 60),
     )
     return {one.key: one for one in made}

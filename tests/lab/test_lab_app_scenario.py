@@ -81,7 +81,7 @@ def test_a_state_that_differs_in_everything_can_be_shared():
         ("workload.rate=9", "workload.rate=9: must be a number from 0.025 to 0.15 queries/s"),
         ("workload.rate=${oc.env:HOME}", "workload.rate=${oc.env:HOME}: must be a number"),
         ("workload.rate=nan", "workload.rate=nan: must be a number"),
-        ("cluster.nodes.cloud.count=1.5", "must be a whole number from 1 to 4 machines"),
+        ("cluster.nodes.cloud.count=1.5", "must be a whole number from 1 to 4"),
         ("cluster.nodes.cloud.standby=4", "must lie between 0 and the node's count, 2"),
         ("workload.rate=0.1&workload.rate=0.1", "workload.rate: the address has it twice"),
         ("workload.rate", "the address must end in ?NAME=VALUE&NAME=VALUE"),
