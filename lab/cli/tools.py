@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from hardware_models.errors import TableError, UnknownNameError
 from lab.cli.arguments import REFUSED, ArgumentParser, number, whole
-from lab.cli.live.options import add_animate
+from lab.cli.live.options import add_animate, add_app
 from lab.cli.serving_options import (
     add_observe,
     add_predict_and_compare,
@@ -33,7 +33,7 @@ from lab.version import __version__
 OK = 0
 MOST_ROWS = 20
 TOOLS = (
-    *("animate", "check-planner", "report", "explain", "trace", "agree", "list", "tables"),
+    *("animate", "app", "check-planner", "report", "explain", "trace", "agree", "list", "tables"),
     *("accelerator", "calibrate", "import", "fit", "validate", "validation-page", "capacity"),
     *("sensitivity", "observe", "predict", "compare", "atlas", "reproduce"),
 )
@@ -95,6 +95,7 @@ def parser() -> ArgumentParser:
     made.add_argument("--version", action="version", version=version, help="print the version")
     tools = made.add_subparsers(title="tools", required=True, metavar="TOOL")
     add_animate(_add, tools)
+    add_app(_add, tools)
     _add_tools_on_runs(tools)
     _add_tools_on_hardware(tools)
     _add_what_if(tools)

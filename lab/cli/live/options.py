@@ -4,7 +4,29 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lab.cli.arguments import ArgumentParser
+from lab.cli.arguments import ArgumentParser, whole
+
+PORT = 5006
+
+
+def add_app(add: Callable[..., ArgumentParser], tools: Any) -> None:
+    """Add the tool ``app``; `add` makes the parser of a tool."""
+    app = add(
+        tools,
+        "app",
+        "live.app.app",
+        "change a scenario by sliders, and see what two planners make of it",
+        "Opens a page in the browser, on which sliders and menus set a small scenario. It shows "
+        "what two planners achieve there, with intervals over seeds, and what happens to each "
+        "query. The page works without a network. It needs the extra [app].",
+    )
+    words = "part of an address after its ?, such as experiment=tracking_small&workload.rate=0.03"
+    app.add_argument("state", nargs="?", default="", metavar="STATE", help=words)
+    words = f"port of the page on this machine ({PORT}); 0 for a free one"
+    app.add_argument("--port", type=whole, default=PORT, metavar="N", help=words)
+    words = "address to listen on (127.0.0.1, so only this machine can open the page)"
+    app.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help=words)
+    app.add_argument("--no-browser", action="store_true", help="do not open a browser")
 
 
 def add_animate(add: Callable[..., ArgumentParser], tools: Any) -> None:

@@ -167,7 +167,7 @@ export function animate(root, scene, options = {}) {
         const one = slotBox(slots[0], boxes), ready = slots.some((slot) => slot[8] <= t);
         const users = new Set(slots.map((slot) => slot[6])).size;
         g.fillStyle = ready ? "#0072b2" : "#56b4e9";
-        g.globalAlpha = ready ? Math.min(0.9, 0.35 + 0.1 * users) : 0.35;
+        g.globalAlpha = ready ? Math.min(0.6, 0.3 + 0.05 * users) : 0.35;
         g.fillRect(one.x, one.y, one.w, one.h);
         g.globalAlpha = 1;
         g.strokeStyle = "#0072b2";
@@ -399,3 +399,21 @@ export function animate(root, scene, options = {}) {
     },
   };
 }
+
+/** Draw a model's scene again whenever it changes: for Panel's JSComponent and for anywidget. */
+export function render({ model, el }) {
+  const read = () => (model.get ? model.get("scene") : model.scene);
+  const root = document.createElement("div");
+  let shown = null;
+  const draw = () => {
+    const scene = read(), at = shown ? shown.time() : undefined;
+    if (shown) shown.destroy();
+    root.replaceChildren();
+    shown = scene && scene.queries ? animate(root, scene, { at: at ?? scene.horizon / 2 }) : null;
+  };
+  model.on(model.get ? "change:scene" : "scene", draw);
+  el.append(root);
+  draw();
+  return () => shown && shown.destroy();
+}
+export default { render };
