@@ -105,6 +105,12 @@ MOST_DIGITS = 25
 """Largest number of characters of a number."""
 
 
+def written(value: Value) -> str:
+    """Return a value as a person would write it, which its control reads as the same value."""
+    whole = isinstance(value, float) and value.is_integer()
+    return str(int(value) if whole else value)
+
+
 @cache
 def controls(experiment: str) -> Mapping[str, Control]:
     """Return the controls of an experiment by their keys, with the experiment's own values."""

@@ -3,6 +3,7 @@
 from dataclasses import fields
 from typing import Any
 
+from lab.app.controls import written as written_value
 from lab.common.errors import InputError, choices, one_line
 from scenarios.drift import FIELDS_OF, KINDS, DriftEvent
 
@@ -47,13 +48,20 @@ def _value(text: str, name: str, value: str) -> Any:
 
 def written(event: DriftEvent) -> str:
     """Return the text of an event, which `read` reads."""
-    return ",".join([event.kind, *(f"{name}:{value}" for name, value in _settings(event))])
+    return ",".join(
+        [event.kind, *(f"{name}:{written_value(value)}" for name, value in _settings(event))]
+    )
 
 
 def override(events: tuple[DriftEvent, ...]) -> str:
     """Return the override that sets the events of a run."""
     each = (
-        ",".join([f"kind:{one.kind}", *(f"{name}:{value}" for name, value in _settings(one))])
+        ",".join(
+            [
+                f"kind:{one.kind}",
+                *(f"{name}:{written_value(value)}" for name, value in _settings(one)),
+            ]
+        )
         for one in events
     )
     return f"{KEY}=[{','.join(f'{{{one}}}' for one in each)}]"

@@ -1,13 +1,13 @@
 """The page: controls, and the answers of two planners beside them. It needs Panel."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from html import escape
 from typing import Any
 
 import panel as pn
 
-from lab.app.answers import Answer, Answers
+from lab.app.answers import SEEDS, Answer, Answers
 from lab.app.scenario import State, state_of
 from lab.app.widgets import Animation, Controls
 from lab.app.workers import Workers
@@ -33,9 +33,16 @@ table.figures .value { text-align: right; white-space: nowrap; }
 .preliminary { color: #8a5a00; font-style: italic; }
 .refused { color: #a40000; }
 code { overflow-wrap: anywhere; white-space: pre-wrap; }
+h1 { font-size: 1.3rem; margin: .2rem 0; }
 h2 { font-size: 1.1rem; margin: .2rem 0; }
 """
 GAP = "24px"
+PALE = {"opacity": "0.35"}
+INTRODUCTION = """
+<h1>What do two planners make of a scenario?</h1>
+<p>Move a control: both planners serve the same queries, and the figures follow. The address of this
+page keeps the controls, so you can share it.</p>
+"""
 
 
 def _growing(width: int) -> dict[str, str]:
@@ -48,18 +55,21 @@ class Side:
 
     def __init__(self) -> None:
         self.figures = pn.pane.HTML("", sizing_mode="stretch_width", stylesheets=[STYLE])
-        self.animation = Animation(sizing_mode="stretch_width")
+        self.animation = Animation(sizing_mode="stretch_width", margin=(5, 10))
         self.view = pn.Column(self.figures, self.animation, styles=_growing(400))
 
     def wait(self, state: State, side: int) -> None:
-        """Say that an answer is being computed; the figures of the earlier one are gone."""
+        """Say that an answer is being computed; the earlier one goes, and its picture pales."""
         self.figures.object = _text(Answer(0, state, side))
+        self.animation.styles = PALE
 
     def show(self, answer: Answer) -> None:
         """Show an answer."""
         self.figures.object = _text(answer)
         if answer.scene is not None and answer.scene is not self.animation.scene:
             self.animation.scene = answer.scene
+        if not answer.preliminary:
+            self.animation.styles = {}
 
 
 class Page:
@@ -67,19 +77,21 @@ class Page:
 
     Args:
         workers: the processes that make the runs.
-        query: query of the page's address.
+        query: query of an address, for a page whose own address has none.
+        seeds: number of seeds for intervals.
     """
 
-    def __init__(self, workers: Workers, query: str = "") -> None:
+    def __init__(self, workers: Workers, query: str = "", seeds: int = SEEDS) -> None:
         self._document = pn.state.curdoc
         self._said = pn.pane.HTML("", sizing_mode="stretch_width", stylesheets=[STYLE])
+        location = pn.state.location
         try:
-            state = state_of(query)
+            state = state_of((location.search if location else "") or query)
         except InputError as error:
             state = State()
             self._say(f"The address was refused: {error}")
         self._number = 0
-        self.answers = Answers(workers, self._schedule)
+        self.answers = Answers(workers, self._schedule, seeds)
         self.controls = Controls(state, self._moved, self._say)
         self.sides = (Side(), Side())
         sides = pn.FlexBox(
@@ -88,6 +100,7 @@ class Page:
             styles={"gap": GAP, **_growing(480)},
         )
         self.view = pn.Column(
+            pn.pane.HTML(INTRODUCTION, sizing_mode="stretch_width", stylesheets=[STYLE]),
             self._said,
             pn.FlexBox(
                 self.controls.view,
@@ -176,21 +189,13 @@ def _values(answer: Answer) -> Iterator[tuple[str, str, str]]:
         yield name, words, text
 
 
-def serve(workers: Workers, host: str, port: int, query: str, browser: bool) -> None:
-    """Serve the page until an interruption."""
+def serve(make: Callable[[], Page], host: str, port: int, browser: bool) -> None:
+    """Serve pages until an interruption; `make` makes one for each browser."""
 
     def page() -> Any:
-        given = pn.state.location.search if pn.state.location else ""
-        made = Page(workers, given or query)
+        made = make()
         pn.state.on_session_destroyed(lambda _: made.close())
         return made.view
 
     pn.extension(notifications=False)
-    pn.serve(
-        {"/": page},
-        address=host,
-        port=port,
-        show=browser,
-        title=TITLE,
-        websocket_max_message_size=2_000_000,
-    )
+    pn.serve({"/": page}, address=host, port=port, show=browser, title=TITLE)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qsl, urlencode
 
 from lab.app import events
-from lab.app.controls import SCENARIOS, Control, Value, controls, planners
+from lab.app.controls import SCENARIOS, Control, Value, controls, planners, written
 from lab.common.errors import InputError, choices
 from lab.config.compose import compose, set_up
 from scenarios.drift import DriftEvent
@@ -54,7 +54,7 @@ class State:
     def overrides(self, side: int) -> list[str]:
         """Return the overrides of the run of one planner, as for ``compass-sim``."""
         found = [f"{EXPERIMENT}={self.experiment}", f"planner={self.planners[side]}"]
-        found += [f"{key}={value}" for key, value in self.values.items()]
+        found += [f"{key}={written(value)}" for key, value in self.values.items()]
         return found + ([events.override(self.events)] if self.events else [])
 
     def command(self, side: int, seed: int = 0) -> str:
@@ -70,7 +70,7 @@ class State:
     def query(self) -> str:
         """Return the query of the page's address, which `state_of` reads."""
         pairs = [(EXPERIMENT, self.experiment), *zip(PLANNERS, self.planners, strict=True)]
-        pairs += [(key, str(value)) for key, value in self.values.items()]
+        pairs += [(key, written(value)) for key, value in self.values.items()]
         pairs += [(EVENT, events.written(one)) for one in self.events]
         return urlencode(pairs, safe=":,")
 

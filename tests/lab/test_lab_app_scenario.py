@@ -14,8 +14,8 @@ from scenarios.drift import DriftEvent
 
 BUSY = (
     "experiment=tracking_small&planner=compass_15s&against=greedy&network=wifi&workload.rate=0.03"
-    "&cluster.nodes.cloud.count=3&event=rate_change,at_s:300.0,factor:3.0"
-    "&event=machine_failure,at_s:100.0,node:cloud"
+    "&cluster.nodes.cloud.count=3&event=rate_change,at_s:300,factor:3"
+    "&event=machine_failure,at_s:100,node:cloud"
 )
 
 

@@ -1,6 +1,7 @@
 """The tool ``app`` of ``compass-lab``."""
 
 import argparse
+from functools import partial
 
 from lab.common.errors import InputError
 
@@ -13,8 +14,10 @@ def app(options: argparse.Namespace) -> int:
 
     if not 0 <= options.port <= MOST_PORT:
         raise InputError(f"--port={options.port}: must be from 0 to {MOST_PORT:,}")
+    if options.seeds < 1:
+        raise InputError(f"--seeds={options.seeds}: must be 1 or more")
     try:
-        from lab.app.page import serve
+        from lab.app.page import Page, serve
     except ImportError as error:
         raise InputError(
             f"{error.name}: is not installed; the app needs the extra [app]: "
@@ -25,7 +28,8 @@ def app(options: argparse.Namespace) -> int:
     state = state_of(options.state)
     workers = Workers(scenarios=(state.experiment,))
     try:
-        serve(workers, options.host, options.port, options.state, not options.no_browser)
+        make = partial(Page, workers, options.state, options.seeds)
+        serve(make, options.host, options.port, not options.no_browser)
     finally:
         workers.close()
     return 0

@@ -6,7 +6,7 @@ from typing import Any
 
 from lab.cli.arguments import ArgumentParser, whole
 
-PORT = 5006
+PORT, SEEDS = 5006, 5
 
 
 def add_app(add: Callable[..., ArgumentParser], tools: Any) -> None:
@@ -26,6 +26,8 @@ def add_app(add: Callable[..., ArgumentParser], tools: Any) -> None:
     app.add_argument("--port", type=whole, default=PORT, metavar="N", help=words)
     words = "address to listen on (127.0.0.1, so only this machine can open the page)"
     app.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help=words)
+    words = f"number of seeds for intervals ({SEEDS})"
+    app.add_argument("--seeds", type=whole, default=SEEDS, metavar="N", help=words)
     app.add_argument("--no-browser", action="store_true", help="do not open a browser")
 
 
