@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from math import inf
 from threading import RLock
 from typing import Any
 
@@ -12,12 +13,14 @@ from lab.app.course import Course
 from lab.app.runs import Figures, Message, Task
 from lab.app.scenario import State
 from lab.app.workers import Workers, now_s
-from lab.common.metrics import ANY, METRICS, range_of
+from lab.common.metrics import METRICS, range_of
 from lab.reporting.animation.scene import Scene
 
 SEEDS = 5
 """Number of seeds for intervals; more take longer."""
 SIDES = (0, 1)
+NOT_NEGATIVE = (0.0, inf)
+"""The range of the numbers that only this page shows."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,9 @@ class Answer:
         """Return the mean of a number over seeds, with its 95 % interval."""
         found = [one.numbers.get(name) for _, one in sorted(self.runs.items())]
         values = [float(value) for value in found if value is not None]
-        return estimate(np.array(values), within=range_of(name) if name in METRICS else ANY)
+        return estimate(
+            np.array(values), within=range_of(name) if name in METRICS else NOT_NEGATIVE
+        )
 
 
 class Answers:

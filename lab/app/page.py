@@ -37,7 +37,7 @@ h1 { font-size: 1.3rem; margin: .2rem 0; }
 h2 { font-size: 1.1rem; margin: .2rem 0; }
 """
 GAP = "24px"
-PALE = {"opacity": "0.35"}
+PALE, CLEAR = {"opacity": "0.35"}, {"opacity": "1"}
 INTRODUCTION = """
 <h1>What do two planners make of a scenario?</h1>
 <p>Move a control: both planners serve the same queries, and the figures follow. The address of this
@@ -69,7 +69,7 @@ class Side:
         if answer.scene is not None and answer.scene is not self.animation.scene:
             self.animation.scene = answer.scene
         if not answer.preliminary:
-            self.animation.styles = {}
+            self.animation.styles = CLEAR
 
 
 class Page:
