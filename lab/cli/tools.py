@@ -33,7 +33,7 @@ from lab.version import __version__
 OK = 0
 MOST_ROWS = 20
 TOOLS = (
-    *("animate", "app", "check-planner", "report", "explain", "trace", "agree", "list", "tables"),
+    *("check-planner", "report", "explain", "trace", "animate", "app", "agree", "list", "tables"),
     *("accelerator", "calibrate", "import", "fit", "validate", "validation-page", "capacity"),
     *("sensitivity", "observe", "predict", "compare", "atlas", "reproduce"),
 )
