@@ -4,6 +4,7 @@
     python3 tasks.py run [OVERRIDE ...]    set up, and simulate (compass-sim with the overrides)
     python3 tasks.py test [PYTEST ARG ...] set up, and run the tests
     python3 tasks.py slow                  set up with [serve], and run the longer checks
+    python3 tasks.py app-test              set up with [app], and test the app in a browser
     python3 tasks.py lint                  set up, and run linter, type checker and layers
     python3 tasks.py docs                  set up, and build the site into docs/_build
     python3 tasks.py lock [UV OPTION ...]  pin packages for pyproject.toml (--upgrade: the newest),
@@ -16,6 +17,7 @@ them.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -33,6 +35,7 @@ SDIST_ONLY = "antlr4-python3-runtime"
 LOCKS = {
     "test": ("pyproject.toml", "--extra", "test"),
     "slow": ("pyproject.toml", "--extra", "test", "--extra", "serve"),
+    "app-test": ("pyproject.toml", "--extra", "test", "--extra", "app", "--extra", "app-test"),
     "docs": ("pyproject.toml", "--extra", "docs"),
     "run": ("pyproject.toml",),
     "build": ("--group", "build"),
@@ -53,6 +56,7 @@ def main(arguments: list[str]) -> int:
     steps = {
         "test": [("pytest", *rest)],
         "slow": [("pytest", "-m", "slow", *rest)],
+        "app-test": [("pytest", "-m", "browser", "tests/browser", *rest)],
         "lint": [
             ("ruff", "check", "."),
             ("ruff", "format", "--check", "."),
@@ -66,12 +70,25 @@ def main(arguments: list[str]) -> int:
     if command not in steps:
         print(__doc__)
         return 0 if command in ("help", "-h", "--help") else 2
+    if command == "app-test" and not any(map(shutil.which, browsers())):
+        print(
+            "app-test: no browser; install Debian's package chromium, or name one by "
+            "COMPASS_BROWSER=PATH",
+            file=sys.stderr,
+        )
+        return 2
     set_up(command if command in LOCKS else "test")
     for step in steps[command]:
         print("+", *step, flush=True)
         if status := call(BIN / step[0], *step[1:]):
             return status
     return 0
+
+
+def browsers() -> list[str]:
+    """Return the names of browsers that can be tested with."""
+    named = os.environ.get("COMPASS_BROWSER")
+    return [named] if named else ["chromium", "chromium-browser", "google-chrome"]
 
 
 def set_up(need: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "reference" / "licences.md"
-NEEDS = ("run", "build", "test", "docs", "supply")
+NEEDS = ("run", "build", "test", "docs", "app-test", "supply")
 PIN = re.compile(r"^([\w.-]+)==([^\s;]+)(.*?)\s*\\?$", re.MULTILINE)
 HEAD = """\
 # Licences of the dependencies
@@ -21,7 +21,8 @@ HEAD = """\
 `python3 tasks.py` installs these packages. `python3 tasks.py lock` writes this page from the
 metadata of the pinned versions. It shows what each package declares; libraries that a package
 bundles may have further licences. *run* means needed by the simulator, *build* by its installation,
-*test* and *docs* by its tests and its site, and *supply* by the tools that pin and list packages.
+*test* and *docs* by its tests and its site, *app-test* by the app and its tests in a browser, and
+*supply* by the tools that pin and list packages.
 
 | package | version | licence | for |
 |---|---|---|---|

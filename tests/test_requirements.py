@@ -13,8 +13,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
-NEEDS = ("build", "docs", "run", "supply", "test")
-TOGETHER = ("build", "docs", "run", "test")
+NEEDS = ("app-test", "build", "docs", "run", "supply", "test")
+TOGETHER = ("app-test", "build", "docs", "run", "test")
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 
 
@@ -70,6 +70,11 @@ def test_what_pyproject_names_is_pinned_as_it_asks() -> None:
         "run": project["dependencies"],
         "test": project["dependencies"] + project["optional-dependencies"]["test"],
         "docs": project["dependencies"] + project["optional-dependencies"]["docs"],
+        "app-test": [
+            wanted
+            for extra in ("test", "app", "app-test")
+            for wanted in project["optional-dependencies"][extra]
+        ],
         "build": described["build-system"]["requires"] + groups["build"],
         "supply": groups["supply"],
     }

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 from hardware_models.errors import TableError, UnknownNameError
 from lab.cli.arguments import REFUSED, ArgumentParser, number, whole
 from lab.cli.explain import MOST_ROWS, add_regret
+from lab.cli.live.options import add_animate, add_app
 from lab.cli.serving_options import (
     add_observe,
     add_predict_and_compare,
@@ -32,19 +33,9 @@ from lab.version import __version__
 
 OK = 0
 TOOLS = (
-    *(
-        "check-planner",
-        "report",
-        "explain",
-        "regret",
-        "trace",
-        "agree",
-        "list",
-        "tables",
-        "accelerator",
-    ),
-    *("calibrate", "import", "fit", "validate", "validation-page", "capacity", "sensitivity"),
-    *("observe", "predict", "compare", "atlas", "reproduce"),
+    *("check-planner", "report", "explain", "regret", "trace", "animate", "app", "agree", "list"),
+    *("tables", "accelerator", "calibrate", "import", "fit", "validate", "validation-page"),
+    *("capacity", "sensitivity", "observe", "predict", "compare", "atlas", "reproduce"),
 )
 
 FURTHER = "compass_lab.tools"
@@ -103,6 +94,8 @@ def parser() -> ArgumentParser:
     version = f"compass-sim {__version__}"
     made.add_argument("--version", action="version", version=version, help="print the version")
     tools = made.add_subparsers(title="tools", required=True, metavar="TOOL")
+    add_animate(_add, tools)
+    add_app(_add, tools)
     _add_tools_on_runs(tools)
     _add_tools_on_hardware(tools)
     _add_what_if(tools)
@@ -129,7 +122,7 @@ def _add(tools: Any, name: str, place: str, help: str, description: str = "") ->
 
 
 def _call(place: str, options: argparse.Namespace) -> Any:
-    module, _, function = place.partition(".")
+    module, _, function = place.rpartition(".")
     with imported_for_good():
         imported = import_module(f"lab.cli.{module}")
     return getattr(imported, function)(options)

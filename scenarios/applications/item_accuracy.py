@@ -4,6 +4,8 @@ A curve consists of probabilities and of the accuracies at these probabilities. 
 (C, S, Q), for C configurations and S strata, and increase along the last axis.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 from scenarios.numerics import Floats
@@ -50,8 +52,6 @@ def beta(mean: Floats, sd: Floats) -> Curve:
     Raises:
         SpreadError: a mean is not between 0 and 1, or a deviation is larger than the mean allows.
     """
-    from scipy.special import betaincinv  # noqa: PLC0415 -- only what uses it waits for SciPy
-
     _check_share(mean)
     variance, most = sd**2, mean * (1 - mean)
     beyond = (variance >= most) & (sd >= LEAST_SD)
@@ -66,9 +66,24 @@ def beta(mean: Floats, sd: Floats) -> Curve:
     a, b = mean * concentration, (1 - mean) * concentration
     ranks = (1 - np.cos(np.linspace(0, np.pi, BETA_POINTS))) / 2
     grid = np.broadcast_to(ranks, (*mean.shape, BETA_POINTS)).copy()
-    safe = np.where(spread, a, 1.0)[..., None], np.where(spread, b, 1.0)[..., None]
-    values = np.where(spread[..., None], betaincinv(*safe, grid), mean[..., None])
+    safe = np.where(spread, a, 1.0), np.where(spread, b, 1.0)
+    quantiles = _quantiles(*(one.tobytes() for one in (*safe, ranks))).reshape(grid.shape)
+    values = np.where(spread[..., None], quantiles, mean[..., None])
     return grid, _with_mean(grid, values, mean)
+
+
+@lru_cache(maxsize=32)
+def _quantiles(a: bytes, b: bytes, ranks: bytes) -> Floats:
+    """Return quantiles of Beta distributions, shape (n, Q); parameters are given as float64 bytes.
+
+    A process that makes many runs builds the same application again and again, and these take most
+    of the time that this needs.
+    """
+    from scipy.special import betaincinv  # noqa: PLC0415 -- only what uses it waits for SciPy
+
+    parameters = (np.frombuffer(one)[:, None] for one in (a, b))
+    found: Floats = betaincinv(*parameters, np.frombuffer(ranks))
+    return found
 
 
 def through(probabilities: Floats, accuracies: Floats) -> Curve:

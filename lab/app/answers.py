@@ -1,0 +1,118 @@
+"""Answers for one page: two planners on the same seeds, the newest move only."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from math import inf
+from threading import RLock
+from typing import Any
+
+import numpy as np
+
+from lab.analysis.statistics import IntervalEstimate, estimate
+from lab.app.course import Course
+from lab.app.runs import Figures, Message, Task
+from lab.app.scenario import State
+from lab.app.workers import Workers, now_s
+from lab.common.metrics import METRICS, range_of
+from lab.reporting.animation.scene import Scene
+
+SEEDS = 5
+"""Number of seeds for intervals; more take longer."""
+SIDES = (0, 1)
+NOT_NEGATIVE = (0.0, inf)
+"""The range of the numbers that only this page shows."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is known of one planner for the newest move.
+
+    Args:
+        number: number of the move.
+        state: the state after the move.
+        side: which of the planners.
+        preliminary: whether not even the first run has ended.
+        figures: the figures of seed 0, estimated if they are preliminary.
+        runs: figures of finished runs, by seed.
+        refused: a sentence if the state cannot be simulated.
+    """
+
+    number: int
+    state: State
+    side: int
+    preliminary: bool = True
+    figures: Figures | None = None
+    runs: Mapping[int, Figures] = field(default_factory=dict)
+    refused: str = ""
+
+    @property
+    def scene(self) -> Scene | None:
+        """What happens in the run of seed 0, once it has ended."""
+        return None if self.preliminary or self.figures is None else self.figures.scene
+
+    def interval(self, name: str) -> IntervalEstimate:
+        """Return the mean of a number over seeds, with its 95 % interval."""
+        found = [one.numbers.get(name) for _, one in sorted(self.runs.items())]
+        values = [float(value) for value in found if value is not None]
+        return estimate(
+            np.array(values), within=range_of(name) if name in METRICS else NOT_NEGATIVE
+        )
+
+
+class Answers:
+    """The answers of one page.
+
+    Args:
+        workers: the processes that make the runs.
+        show: gets each new `Answer`, in a thread of the workers; an answer to an older move is
+            never shown after one to a newer move.
+        seeds: number of seeds.
+    """
+
+    def __init__(self, workers: Workers, show: Callable[[Answer], Any], seeds: int = SEEDS) -> None:
+        self.workers, self.show, self.seeds = workers, show, seeds
+        self.slot = workers.page(self._take)
+        self._lock = RLock()
+        self._now: list[Answer] = []
+        self._courses: dict[tuple[str, str], Course] = {}  # of seed 0, by experiment and planner
+
+    def ask(self, state: State) -> int:
+        """Answer a move; return its number. Earlier moves get no further answers."""
+        asked_s = now_s()
+        with self._lock:
+            number = self.workers.move(self.slot)
+            self._now = [Answer(number, state, side) for side in SIDES]
+            courses = [self._courses.get((state.experiment, name)) for name in state.planners]
+        for seed in range(self.seeds):
+            for side in SIDES:
+                overrides = tuple(state.overrides(side))
+                earlier = courses[side] if seed == 0 else None
+                self.workers.ask(Task(self.slot, number, side, seed, overrides, asked_s, earlier))
+        return number
+
+    def close(self) -> None:
+        """End the runs of this page."""
+        with self._lock:
+            self._now = []
+        self.workers.leave(self.slot)
+
+    def _take(self, message: Message) -> None:
+        with self._lock:
+            if not self._now or message.number != self._now[message.side].number:
+                return
+            answer = self._with(self._now[message.side], message)
+            self._now[message.side] = answer
+            self.show(answer)
+
+    def _with(self, answer: Answer, message: Message) -> Answer:
+        figures = message.figures
+        if figures is None:
+            return replace(answer, refused=message.refused)
+        if figures.course is None:  # The run goes on.
+            return replace(answer, figures=figures) if answer.preliminary else answer
+        answer = replace(answer, runs={**answer.runs, message.seed: figures})
+        if message.seed:
+            return answer
+        state = answer.state
+        self._courses[state.experiment, state.planners[message.side]] = figures.course
+        return replace(answer, preliminary=False, figures=figures)

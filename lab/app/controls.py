@@ -1,0 +1,164 @@
+"""The controls of the page: which keys of a scenario they set, and to which values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from math import isfinite
+
+from omegaconf import OmegaConf
+
+from lab.common.errors import InputError, choices
+from lab.common.options import groups
+from lab.config.compose import compose
+
+Value = float | int | str
+
+SCENARIOS: Mapping[str, tuple[str, str]] = {
+    "speech_small": ("compass", "videostorm"),
+    "tracking_small": ("compass_15s", "videostorm_15s"),
+    "chat_small": ("compass_15s", "videostorm_15s"),
+}
+"""The experiments that answer within a second or so, and the planners first compared in each."""
+MACHINES = ("g2-standard-8", "a2-highgpu-1g", "a2-ultragpu-1g", "a3-highgpu-1g")
+SUMS = ("comparison", "ilp")
+"""How options of planners begin that compare several planners, or take hours."""
+
+
+@dataclass(frozen=True)
+class Slider:
+    """A number between two bounds.
+
+    Args:
+        key: key of the configuration.
+        label: name on the page.
+        unit: unit of the number.
+        low: smallest number.
+        high: largest number.
+        step: distance of neighbouring numbers on the page; other numbers are allowed, too.
+        default: number of the experiment.
+        whole: whether the number is a whole one.
+    """
+
+    key: str
+    label: str
+    unit: str
+    low: float
+    high: float
+    step: float
+    default: Value = 0.0
+    whole: bool = False
+
+    @property
+    def positions(self) -> tuple[Value, ...]:
+        """The numbers that the control can be moved to on the page."""
+        steps = range(round((self.high - self.low) / self.step) + 1)
+        found = (self.low + self.step * each for each in steps)
+        return tuple(int(one) if self.whole else round(one, ROUNDED) for one in found)
+
+    def read(self, text: str) -> Value:
+        """Return the number that a text has; raise InputError if it is none or out of bounds."""
+        try:
+            found = int(text) if self.whole else float(text)
+        except ValueError:
+            found = float("nan")
+        if not (isfinite(found) and self.low <= found <= self.high and len(text) <= MOST_DIGITS):
+            kind = "a whole number" if self.whole else "a number"
+            raise InputError(
+                f"{self.key}={text}: must be {kind} from {self.low:g} to {self.high:g}"
+                f"{self.unit and f' {self.unit}'}"
+            )
+        return found
+
+
+@dataclass(frozen=True)
+class Menu:
+    """A choice of one name.
+
+    Args:
+        key: key of the configuration, or one of its groups.
+        label: name on the page.
+        options: names.
+        default: name that the experiment chooses.
+    """
+
+    key: str
+    label: str
+    options: tuple[str, ...]
+    default: str
+
+    @property
+    def positions(self) -> tuple[Value, ...]:
+        """The names that can be chosen."""
+        return self.options
+
+    def read(self, text: str) -> Value:
+        """Return the name that a text has; raise InputError for any other text."""
+        if text not in self.options:
+            raise InputError(f"{self.key}={text}: {choices(text, self.options)}")
+        return text
+
+
+Control = Slider | Menu
+ROUNDED = 6
+"""Digits after the point of the numbers on the page."""
+MOST_DIGITS = 25
+"""Largest number of characters of a number."""
+
+
+def written(value: Value) -> str:
+    """Return a value as a person would write it, which its control reads as the same value."""
+    whole = isinstance(value, float) and value.is_integer()
+    return str(int(value) if whole else value)
+
+
+@cache
+def controls(experiment: str) -> Mapping[str, Control]:
+    """Return the controls of an experiment by their keys, with the experiment's own values."""
+    config = compose([f"experiment={experiment}"])
+
+    def own(key: str) -> float:
+        return float(OmegaConf.select(config, key))
+
+    def slider(
+        key: str, label: str, unit: str, low: float, high: float, step: float, whole: bool = False
+    ) -> Slider:
+        default = int(own(key)) if whole else own(key)
+        return Slider(key, label, unit, low, high, step, default, whole)
+
+    def machine(node: str) -> Menu:
+        key = f"cluster.nodes.{node}.machine"
+        return Menu(key, f"type of machines: {node}", MACHINES, str(OmegaConf.select(config, key)))
+
+    rate = own("workload.rate")
+    machines = (
+        part
+        for node in ("edge", "cloud")
+        for part in (
+            slider(f"cluster.nodes.{node}.count", f"machines: {node}", "", 1, 4, 1, True),
+            machine(node),
+        )
+    )
+    made: tuple[Control, ...] = (
+        Menu("network", "links", tuple(groups()["network"]), "mobile"),
+        Menu("tiers", "classes of service", tuple(groups()["tiers"]), "application"),
+        slider(
+            "workload.rate",
+            "arrivals",
+            "queries/s",
+            rate / 4,
+            round(1.5 * rate, ROUNDED),
+            rate / 20,
+        ),
+        slider("workload.lifetime_mean_s", "mean lifetime", "s", 90, 360, 30),
+        slider("workload.slo_scale", "latency bounds times", "", 0.5, 2, 0.1),
+        *machines,
+        slider("cluster.nodes.cloud.standby", "machines on standby: cloud", "", 0, 4, 1, True),
+        slider("horizon_s", "simulated time", "s", 300, 600, 60),
+    )
+    return {one.key: one for one in made}
+
+
+@cache
+def planners() -> tuple[str, ...]:
+    """Return the names of the planners that can be compared."""
+    return tuple(name for name in groups()["planner"] if not name.startswith(SUMS))

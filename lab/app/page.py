@@ -1,0 +1,201 @@
+"""The page: controls, and the answers of two planners beside them. It needs Panel."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from html import escape
+from typing import Any
+
+import panel as pn
+
+from lab.app.answers import SEEDS, Answer, Answers
+from lab.app.scenario import State, state_of
+from lab.app.widgets import Animation, Controls
+from lab.app.workers import Workers
+from lab.common.errors import InputError
+from lab.common.formatting import interval, number
+
+TITLE = "compass-sim"
+FIGURES = (
+    ("service_goodput_mean", "service goodput, queries"),
+    ("active_queries_mean", "active queries"),
+    ("slo_met_fraction", "SLO met, share of time"),
+    ("total_cost_usd", "cost with profiling, $"),
+    ("latency_mean_s", "mean latency, s"),
+    ("response_time_p50_s", "response time, median, s"),
+    ("planning_charged_s", "planning, charged s"),
+)
+"""What is shown of each planner: names of numbers, and words for them."""
+STYLE = """
+table.figures { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+table.figures td, table.figures th { padding: .2rem .6rem .2rem 0; text-align: left;
+  border-bottom: 1px solid #ddd; font-weight: normal; }
+table.figures .value { text-align: right; white-space: nowrap; }
+.preliminary { color: #8a5a00; font-style: italic; }
+.refused { color: #a40000; }
+code { overflow-wrap: anywhere; white-space: pre-wrap; }
+h1 { font-size: 1.3rem; margin: .2rem 0; }
+h2 { font-size: 1.1rem; margin: .2rem 0; }
+"""
+GAP = "24px"
+PALE, CLEAR = {"opacity": "0.35"}, {"opacity": "1"}
+INTRODUCTION = """
+<h1>What do two planners make of a scenario?</h1>
+<p>Move a control: both planners serve the same queries, and the figures follow. The address of this
+page keeps the controls, so you can share it.</p>
+"""
+
+
+def _growing(width: int) -> dict[str, str]:
+    """Return the style of what is as wide as there is room, from a width in pixels on."""
+    return {"flex": f"1 1 {width}px", "min-width": "min(300px, 100%)"}
+
+
+class Side:
+    """The answer of one planner."""
+
+    def __init__(self) -> None:
+        self.figures = pn.pane.HTML("", sizing_mode="stretch_width", stylesheets=[STYLE])
+        self.animation = Animation(sizing_mode="stretch_width", margin=(5, 10))
+        self.view = pn.Column(self.figures, self.animation, styles=_growing(400))
+
+    def wait(self, state: State, side: int) -> None:
+        """Say that an answer is being computed; the earlier one goes, and its picture pales."""
+        self.figures.object = _text(Answer(0, state, side))
+        self.animation.styles = PALE
+
+    def show(self, answer: Answer) -> None:
+        """Show an answer."""
+        self.figures.object = _text(answer)
+        if answer.scene is not None and answer.scene is not self.animation.scene:
+            self.animation.scene = answer.scene
+        if not answer.preliminary:
+            self.animation.styles = CLEAR
+
+
+class Page:
+    """What one browser shows.
+
+    Args:
+        workers: the processes that make the runs.
+        query: query of an address, for a page whose own address has none.
+        seeds: number of seeds for intervals.
+    """
+
+    def __init__(self, workers: Workers, query: str = "", seeds: int = SEEDS) -> None:
+        self._document = pn.state.curdoc
+        self._said = pn.pane.HTML("", sizing_mode="stretch_width", stylesheets=[STYLE])
+        location = pn.state.location
+        try:
+            state = state_of((location.search if location else "") or query)
+        except InputError as error:
+            state = State()
+            self._say(f"The address was refused: {error}")
+        self._number = 0
+        self.answers = Answers(workers, self._schedule, seeds)
+        self.controls = Controls(state, self._moved, self._say)
+        self.sides = (Side(), Side())
+        sides = pn.FlexBox(
+            *(one.view for one in self.sides),
+            flex_wrap="wrap",
+            styles={"gap": GAP, **_growing(480)},
+        )
+        self.view = pn.Column(
+            pn.pane.HTML(INTRODUCTION, sizing_mode="stretch_width", stylesheets=[STYLE]),
+            self._said,
+            pn.FlexBox(
+                self.controls.view,
+                sides,
+                flex_wrap="wrap",
+                sizing_mode="stretch_width",
+                styles={"gap": GAP},
+            ),
+            sizing_mode="stretch_width",
+            margin=(8, 16),
+        )
+        self._ask(state)
+
+    def close(self) -> None:
+        """End the runs of this page."""
+        self.answers.close()
+
+    def _moved(self, state: State) -> None:
+        self._say("")
+        self._ask(state)
+        location = pn.state.location
+        if location is not None:
+            location.search = f"?{state.query()}"
+
+    def _ask(self, state: State) -> None:
+        for side, one in enumerate(self.sides):
+            one.wait(state, side)
+        self._number = self.answers.ask(state)
+
+    def _schedule(self, answer: Answer) -> None:
+        """Show an answer of another thread; in a notebook there is no document to wait for."""
+        if self._document is None or self._document.session_context is None:
+            self._show(answer)
+        else:
+            self._document.add_next_tick_callback(partial(self._show, answer))
+
+    def _show(self, answer: Answer) -> None:
+        if answer.number >= self._number:
+            self.sides[answer.side].show(answer)
+
+    def _say(self, sentence: str) -> None:
+        self._said.object = f'<p class="refused" role="alert">{escape(sentence)}</p>' * bool(
+            sentence
+        )
+
+
+def _text(answer: Answer) -> str:
+    """Return the figures of an answer as HTML."""
+    parts = [f"<h2>{escape(answer.state.planners[answer.side])}</h2>"]
+    if answer.refused:
+        parts.append(f'<p class="refused" role="alert">{escape(answer.refused)}</p>')
+    parts.append('<table class="figures" aria-live="polite">')
+    parts += [
+        f'<tr><th scope="row">{words}</th><td class="value" data-name="{name}">{value}</td></tr>'
+        for name, words, value in _values(answer)
+    ]
+    parts.append(f"</table><p>{_status(answer)}</p>")
+    parts.append(f"<p>The same run: <code>{escape(answer.state.command(answer.side))}</code></p>")
+    return "".join(parts)
+
+
+def _status(answer: Answer) -> str:
+    if answer.refused:
+        return "No answer."
+    if answer.preliminary and answer.figures is None:
+        return '<span class="preliminary">Computing ...</span>'
+    if answer.preliminary and answer.figures is not None:
+        done_s = answer.figures.simulated_s
+        return f'<span class="preliminary">Preliminary: {done_s:.0f} s are simulated so far.</span>'
+    runs = len(answer.runs)
+    return f"Mean over {runs} seeds, with 95 % intervals." if runs > 1 else "Seed 0."
+
+
+def _values(answer: Answer) -> Iterator[tuple[str, str, str]]:
+    """Yield the name, words and text of each figure."""
+    for name, words in FIGURES:
+        text = "…"
+        if answer.preliminary and answer.figures is not None:
+            value = answer.figures.numbers.get(name)
+            if value is not None:
+                text = f'<span class="preliminary">≈ {number(value)}</span>'
+        elif not answer.preliminary:
+            found = answer.interval(name)
+            within = interval(found.low, found.high)
+            text = f"{number(found.mean)}{f' {within}' if within else ''}"
+        yield name, words, text
+
+
+def serve(make: Callable[[], Page], host: str, port: int, browser: bool) -> None:
+    """Serve pages until an interruption; `make` makes one for each browser."""
+
+    def page() -> Any:
+        made = make()
+        pn.state.on_session_destroyed(lambda _: made.close())
+        return made.view
+
+    pn.extension(notifications=False)
+    pn.serve({"/": page}, address=host, port=port, show=browser, title=TITLE)

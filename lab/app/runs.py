@@ -1,0 +1,147 @@
+"""One run for the page, in a process of its own: an estimate while it goes on, and its figures."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import fsum
+from typing import Any
+
+import polars as pl
+
+from lab.app.course import Course, course_of, expected_s, foreseen
+from lab.common.errors import InputError, one_line
+from lab.config.compose import compose, set_up
+from lab.reporting.animation.scene import TABLES, Scene, scene
+from lab.runs.runner import simulate
+
+FLUSH_S = 30.0
+"""Simulated seconds between two looks at the windows of a run."""
+FIRST_S = 0.7
+"""Wall-clock seconds from a move to its first estimate, which the page then shows within 1 s."""
+AGAIN_S = 0.5
+"""Wall-clock seconds between two estimates."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A run to make.
+
+    Args:
+        slot: place of the page in the table of newest moves.
+        number: number of the move; numbers of later moves are larger.
+        side: which of the two planners.
+        seed: the seed.
+        overrides: of the run, without the seed.
+        asked_s: time of the move, by `time.monotonic`.
+        earlier: the course of the last finished run of the same planner, if there is one.
+    """
+
+    slot: int
+    number: int
+    side: int
+    seed: int
+    overrides: tuple[str, ...]
+    asked_s: float
+    earlier: Course | None = None
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What is known of a run.
+
+    Args:
+        numbers: values of the summary by name, and ``latency_mean_s``; of an unfinished run, only
+            an estimate of ``service_goodput_mean``, and ``active_queries_mean``.
+        simulated_s: simulated time so far.
+        course: goodput over time, of a finished run.
+        scene: what happens, of a finished run with seed 0.
+    """
+
+    numbers: Mapping[str, Any]
+    simulated_s: float
+    course: Course | None = None
+    scene: Scene | None = None
+
+
+@dataclass(frozen=True)
+class Message:
+    """What a process says of a task: figures, or in a sentence why there are none."""
+
+    slot: int
+    number: int
+    side: int
+    seed: int
+    figures: Figures | None = None
+    refused: str = ""
+
+
+class Superseded(BaseException):
+    """A newer move makes this run unnecessary."""
+
+
+def run(task: Task, newest: Sequence[int], say: Any) -> None:
+    """Make a run unless there is a newer move; pass messages about it to `say`.
+
+    Args:
+        task: the run to make.
+        newest: number of the newest move of each page.
+        say: gets each `Message`.
+    """
+
+    def check(_: float = 0.0) -> None:
+        if newest[task.slot] != task.number:
+            raise Superseded
+
+    def message(**parts: Any) -> None:
+        say(Message(task.slot, task.number, task.side, task.seed, **parts))
+
+    try:
+        check()
+        message(figures=_figures(task, check, message))
+    except Superseded:
+        pass
+    except InputError as error:
+        message(refused=str(error))
+    except Exception as error:  # The page goes on, and says why this answer is missing.
+        message(refused=f"this run failed: {type(error).__name__}: {one_line(error)}")
+
+
+def _figures(task: Task, check: Any, message: Any) -> Figures:
+    overrides = [*task.overrides, f"seed={task.seed}"]
+    setup = replace(set_up(compose(overrides), overrides), flush_every_s=FLUSH_S)
+    [(name, planner)] = setup.planners.items()
+    scenario = setup.scenario()
+    expected = expected_s(scenario, setup.seed)
+    parts: list[Mapping[str, pl.DataFrame]] = []
+    due_s = task.asked_s + FIRST_S
+
+    def take(frames: Mapping[str, pl.DataFrame], summary: Mapping[str, Any]) -> None:
+        nonlocal due_s
+        parts.append(frames)
+        if summary["status"] == "running" and task.seed == 0 and time.monotonic() >= due_s:
+            due_s = time.monotonic() + AGAIN_S
+            so_far = course_of(pl.concat(each["windows"] for each in parts), len(expected))
+            good_s = foreseen(so_far, expected, task.earlier)
+            numbers = {
+                "service_goodput_mean": good_s / scenario.horizon_s,
+                "active_queries_mean": float(expected.sum()) / scenario.horizon_s,
+            }
+            message(figures=Figures(numbers, summary["simulated_s"]))
+
+    summary = simulate(setup, name, planner, [take], progress=check)
+    tables = {each: pl.concat(part[each] for part in parts) for each in TABLES}
+    numbers = {**summary, "latency_mean_s": _latency_mean_s(tables["windows"])}
+    course = course_of(tables["windows"], len(expected))
+    drawn = None
+    if task.seed == 0:
+        events = [(one.kind, one.at_s) for one in scenario.drift.in_order()]
+        drawn = scene(tables, f"{name}, seed 0", scenario.horizon_s, events)
+    return Figures(numbers, summary["simulated_s"], course, drawn)
+
+
+def _latency_mean_s(windows: pl.DataFrame) -> float | None:
+    """Return the mean latency of completed requests in seconds; None if none completed."""
+    done = windows.filter(pl.col("completed") > 0)
+    if done.is_empty():
+        return None
+    return fsum(done["latency_mean_s"] * done["completed"]) / int(done["completed"].sum())

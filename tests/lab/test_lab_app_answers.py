@@ -1,0 +1,195 @@
+"""The app's answers: the figures of the shell's run, and never an older one after a newer one."""
+
+import numpy as np
+import pytest
+
+from lab import run
+from lab.app.answers import Answers
+from lab.app.controls import SCENARIOS
+from lab.app.course import Course, course_of, expected_s, foreseen
+from lab.app.runs import Figures, Message, Task
+from lab.app.runs import run as run_task
+from lab.app.scenario import State
+from lab.app.workers import Workers
+
+WORDS = ("experiment=speech_small", "planner=greedy", "horizon_s=240", "switching=free")
+
+
+@pytest.fixture(scope="module")
+def from_shell():
+    return run([*WORDS, "seed=0"])
+
+
+def made(words=WORDS, newest=7, asked_s=0.0, **parts):
+    said = []
+    run_task(Task(0, 7, 1, 0, tuple(words), asked_s, **parts), [newest], said.append)
+    return said
+
+
+def test_a_run_has_the_figures_of_the_same_run_from_the_shell(from_shell):
+    *early, last = made()
+    wall = ("wall_s", "planning_wall_s", "bound_wall_s")
+    for name, value in from_shell.summary.items():
+        if name not in wall:
+            assert last.figures.numbers[name] == value, name
+    assert last.figures.scene["queries"][0]["id"] == 0
+    assert early
+    assert all(one.figures.course is None for one in early)
+
+
+def test_active_queries_are_known_before_the_run(from_shell):
+    expected = expected_s(from_shell.scenario, 0)
+    course = course_of(from_shell.windows, len(expected))
+    assert course.active_s == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_estimate_after_the_last_window_is_the_goodput(from_shell):
+    expected = expected_s(from_shell.scenario, 0)
+    course = course_of(from_shell.windows, len(expected))
+    earlier = Course(expected, 0.9 * expected)
+    goodput = foreseen(course, expected, earlier) / 240
+    assert goodput == pytest.approx(from_shell.summary["service_goodput_mean"])
+
+
+def test_an_estimate_learns_from_an_earlier_run_and_from_the_windows_so_far():
+    expected = np.array([600.0, 1200.0, 1200.0, 1200.0])
+    earlier = Course(expected, np.array([0.0, 600.0, 900.0, 900.0]))
+    nothing = Course(np.zeros(4), np.zeros(4))
+    assert foreseen(nothing, expected, earlier) == 2400.0
+    as_before = Course(np.array([600.0, 1200.0, 0, 0]), np.array([0.0, 600.0, 0, 0]))
+    assert foreseen(as_before, expected, earlier) == 2400.0
+    better = Course(np.array([600.0, 1200.0, 0, 0]), np.array([0.0, 900.0, 0, 0]))
+    # 900 s so far, and (900 + 1200) / (600 + 1200) of the earlier 1800 s to come
+    assert foreseen(better, expected, earlier) == pytest.approx(900 + 1800 * 7 / 6)
+    assert foreseen(nothing, expected, None) == 2100.0  # half of the time
+
+
+def test_a_superseded_run_says_nothing():
+    assert made(newest=8) == []
+
+
+def test_bad_input_is_refused_in_one_sentence():
+    [said] = made([*WORDS, "cluster.nodes.cloud.standby=4"])
+    assert (
+        said.refused == "cluster.nodes.cloud.standby=4: must lie between 0 and the node's count, 2"
+    )
+
+
+class Recorded(Workers):
+    """Workers that make no runs, so that a test says what they answer, and when."""
+
+    def __init__(self):
+        self.tasks, self.number = [], 0
+
+    def page(self, take):
+        self.take = take
+        return 3
+
+    def move(self, slot):
+        self.number += 1
+        return self.number
+
+    def leave(self, slot):
+        self.left = slot
+
+    def ask(self, task):
+        self.tasks.append(task)
+
+    def tell(self, number, side, seed=0, goodput=1.0, course=True, **parts):
+        numbers = {"service_goodput_mean": goodput}
+        figures = Figures(numbers, 60.0, Course(np.ones(2), np.ones(2)) if course else None)
+        parts = parts or {"figures": figures}
+        self.take(Message(3, number, side, seed, **parts))
+
+
+@pytest.fixture
+def page():
+    workers, shown = Recorded(), []
+    return Answers(workers, shown.append, seeds=3), workers, shown
+
+
+def test_both_planners_get_the_same_seeds_and_the_first_seed_comes_first(page):
+    answers, workers, _ = page
+    answers.ask(State())
+    assert [(one.seed, one.side) for one in workers.tasks] == [
+        (seed, side) for seed in range(3) for side in (0, 1)
+    ]
+    assert {one.overrides[1] for one in workers.tasks} == {"planner=compass", "planner=videostorm"}
+
+
+def test_an_older_answer_is_never_shown_after_a_newer_move(page):
+    answers, workers, shown = page
+    first = answers.ask(State())
+    second = answers.ask(State().moved("workload.rate", 0.05))
+    workers.tell(first, 0)
+    workers.tell(first, 1, course=False)
+    assert shown == []
+    workers.tell(second, 0, goodput=2.0)
+    workers.tell(first, 0, goodput=3.0)
+    assert [one.number for one in shown] == [second]
+    answers.close()
+    workers.tell(second, 1)
+    assert len(shown) == 1
+    assert workers.left == 3
+
+
+def test_an_answer_is_preliminary_until_the_first_seed_has_ended(page):
+    answers, workers, shown = page
+    number = answers.ask(State())
+    workers.tell(number, 0, goodput=1.5, course=False)
+    workers.tell(number, 0, goodput=2.0)
+    workers.tell(number, 0, goodput=9.0, course=False)  # a late estimate
+    workers.tell(number, 0, seed=1, goodput=4.0)
+    assert [one.preliminary for one in shown] == [True, False, False, False]
+    assert [one.figures.numbers["service_goodput_mean"] for one in shown] == [1.5, 2.0, 2.0, 2.0]
+    interval = shown[-1].interval("service_goodput_mean")
+    assert (interval.n, interval.mean) == (2, 3.0)
+    assert interval.low == 0  # cut to what is possible
+
+
+def test_the_next_move_learns_from_the_last_finished_run_of_the_planner(page):
+    answers, workers, _ = page
+    number = answers.ask(State())
+    assert {one.earlier for one in workers.tasks} == {None}
+    workers.tell(number, 1)
+    workers.tasks.clear()
+    answers.ask(State().moved("network", "wifi"))
+    learns = [(one.side, one.seed) for one in workers.tasks if one.earlier is not None]
+    assert learns == [(1, 0)]
+    workers.tasks.clear()
+    answers.ask(State("chat_small", SCENARIOS["chat_small"]))
+    assert {one.earlier for one in workers.tasks} == {None}
+
+
+def test_a_refusal_is_shown_and_the_page_goes_on(page):
+    answers, workers, shown = page
+    workers.tell(answers.ask(State()), 0, refused="a=1: must be 2")
+    workers.tell(answers.ask(State()), 0)
+    assert [one.refused for one in shown] == ["a=1: must be 2", ""]
+
+
+@pytest.mark.slow
+def test_processes_answer_moves_and_a_move_back_at_once():
+    shown = []
+    workers = Workers(1)
+    try:
+        answers = Answers(workers, shown.append, seeds=1)
+        base = State(planners=("greedy", "cheapest_feasible")).moved("horizon_s", 300)
+        for state in (base.moved("workload.rate", 0.15), base.moved("workload.rate", 0.05), base):
+            number = answers.ask(state)
+        wait_for(lambda: sum(not one.preliminary for one in shown) == 2)
+        assert {one.number for one in shown} == {number}
+        shown.clear()
+        answers.ask(base)
+        assert [one.preliminary for one in shown] == [False, False]
+    finally:
+        workers.close()
+
+
+def wait_for(condition, most_s=120.0):
+    import time
+
+    until_s = time.monotonic() + most_s
+    while not condition():
+        assert time.monotonic() < until_s
+        time.sleep(0.02)
