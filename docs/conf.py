@@ -29,7 +29,9 @@ napoleon_use_rtype = False
 # other libraries are left alone: looking them up would take the network.
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!(hardware_models|scenarios|sim|planners|lab)\b).*"),
-    # What is behind the planning interface, the insides of Compass, and a type variable.
+    # What is behind the planning interface, the insides of Compass and of recorded runs, and a type
+    # variable.
+    (r"py:class", r"lab\.runs\.api\.Recorded"),
     (r"py:class", r"sim\.(planning|catalogue|cluster)\..*"),
     (r"py:class", r"planners\.(common|compass)\..*"),
     (r"py:class", r"hardware_models\.tables\.R"),
