@@ -103,7 +103,7 @@ def test_the_other_process_simulates_half_a_minute(simulated):
 def test_a_small_run_from_python_starts_in_the_same_way(monkeypatch):
     planes = []
 
-    def result_of(setup, _):
+    def result_of(setup, *_):
         planes.append(setup.data_plane)
         return SimpleNamespace(summary={"planner_errors": 0})
 
