@@ -1,1 +1,1 @@
-"""The app: a page with controls of a scenario, and the answers of two planners beside it."""
+"""The app: a page with the controls of a scenario and the answers of two planners."""

@@ -1,4 +1,4 @@
-"""The page: controls, and the answers of two planners beside them. It needs Panel."""
+"""The page with the controls and the answers of two planners. It needs Panel."""
 
 from collections.abc import Callable, Iterator
 from functools import partial

@@ -19,7 +19,7 @@ from lab.common.orphans import end_with
 from lab.run_cache.jobs import prepare_workers
 
 PAGES = 64
-"""Number of pages that are told apart; with more, one page can end the runs of another."""
+"""Number of open pages from which on one page can end the runs of another."""
 REMEMBERED = 200
 """Number of finished runs that are kept, at 0.1 MB each, so that a move back answers at once."""
 WARM_S = 30

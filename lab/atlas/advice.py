@@ -37,12 +37,11 @@ def verdicts(runs: pl.DataFrame, plan: Plan) -> pl.DataFrame:
         raced = _again(part, plan)
         first = part.row(0, named=True)
         row = {"cell": first["cell"], **{axis.name: first[axis.name] for axis in AXES}}
-        last = part.filter(pl.col("seed").is_in(part["seed"].top_k(1).implode()))
-        last = part.filter(pl.col("planner").is_in(last["planner"].implode()))
+        last = part.filter(pl.col("seed") == pl.col("seed").max())["planner"].to_list()
         for metric, verdict in raced.verdicts.items():
             row[f"{metric}_verdict"] = verdict.label
             row[f"{metric}_best"] = ",".join(sorted(verdict.best))
-            row[f"{metric}_lead"] = _lead(last, metric)
+            row[f"{metric}_lead"] = _lead(part.filter(pl.col("planner").is_in(last)), metric)
         few = part.filter(pl.col("seed") < plan.seed(first["cell"], plan.looks.seeds[0]))
         mean = few.group_by("planner").agg(pl.col(GOODPUT, ACTIVE).mean())
         row["seeds"] = raced.seeds

@@ -76,12 +76,8 @@ def race(
             break
         for metric in open_:
             values = {name: _values(found[name], metric) for name in left[metric]}
-            verdict = judged(values, error)
-            decided = verdict.outcome is not Outcome.UNDECIDED or seeds == looks.most
-            last = looks.error_at(looks.most)
-            if decided or (
-                seeds >= FORECAST_FROM and out_of_reach(values, verdict, last, looks.most)
-            ):
+            verdict = _final(values, looks, seeds)
+            if verdict is not None:
                 verdicts[metric] = verdict
             else:
                 dropped = hopeless(values, error)
@@ -90,6 +86,16 @@ def race(
         if len(verdicts) == len(metrics):
             break
     return Raced(verdicts, [row for rows in found.values() for row in rows], before)
+
+
+def _final(values: Mapping[str, Values], looks: Looks, seeds: int) -> CellVerdict | None:
+    """Return the verdict after a look, or None if further looks may decide."""
+    verdict = judged(values, looks.error_at(seeds))
+    if verdict.outcome is not Outcome.UNDECIDED or seeds == looks.most:
+        return verdict
+    last = looks.error_at(looks.most)
+    futile = seeds >= FORECAST_FROM and out_of_reach(values, verdict, last, looks.most)
+    return verdict if futile else None
 
 
 def _values(rows: Sequence[Row], metric: str) -> Values:

@@ -99,7 +99,7 @@ class Exercise:
         has_form: whether a returned value has this form.
         draw: the inputs, from a random generator; several, because a constant must not be right.
         complaint: takes a returned value and the inputs; says what is wrong, or nothing.
-        mistakes: what is told apart by name.
+        mistakes: wrong answers that have their own feedback.
     """
 
     wanted: str

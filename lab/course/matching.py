@@ -141,7 +141,7 @@ _MATCHING = Exercise(
     (
         Mistake(
             _in_turn,
-            "each query takes the best that is left; whoever comes first can take from another "
+            "each query takes the best that is left; an earlier query can take from a later one "
             "the only instance that fits",
         ),
         Mistake(

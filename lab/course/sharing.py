@@ -237,7 +237,7 @@ STEPS = (
         "A crowded card",
         2,
         (
-            "Which instance takes the least room? Try to put many of those beside the one that "
+            "Which instance takes the least room? Try to put many of those next to the one that "
             "must be there.",
             "mig.legal_starts(board, layout, profile) lists where an instance can still be put. "
             "The first of mig.profiles(board) is the smallest. layout is a sorted tuple.",

@@ -115,7 +115,7 @@ _SHARES = Exercise(
         ),
         Mistake(
             _by_demand,
-            "in proportion to demand, whoever asks for more gets more; weights do not matter then",
+            "shares follow demand, so a tier gets more by asking for more, whatever its weight",
         ),
         Mistake(
             _by_priority,

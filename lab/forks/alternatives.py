@@ -21,17 +21,17 @@ BEST = 8
 
 
 def alternatives(world: World, outcome: Outcome, query: Query, best: int = BEST) -> list[Plan]:
-    """Return plans that fit now, beside the orders that a call of the planner just gave.
+    """Return plans that fit now, together with the orders that a call of the planner just gave.
 
     The truth about the query, which planners do not know, predicts each candidate's latency,
     accuracy and cost under the present load. Of each layout, the plan with the best prediction
     counts. The first ``best`` of them are returned, those that meet the SLO first, and of these the
     cheapest first; then the fastest plan that meets it, and the cheapest candidate of all.
     """
-    service, beside = world.planning_service, list(outcome.orders.values())
+    service, orders = world.planning_service, list(outcome.orders.values())
 
     def fits(plan: Plan) -> bool:
-        return misfit(world, beside, query, plan) is None
+        return misfit(world, orders, query, plan) is None
 
     view, meets, excess = _predicted(world, query)
     cost = view.cost_usd_per_hour

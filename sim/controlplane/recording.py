@@ -230,8 +230,8 @@ def chosen(world: World, outcome: Outcome, query: Query, choice: Choice) -> Outc
     return replace(outcome, orders=orders | {query.id: order}, searches=searches)
 
 
-def misfit(world: World, beside: Iterable[DeploymentOrder], query: Query, plan: Plan) -> str | None:
-    """Return why a plan cannot be deployed now, beside orders for other queries; None if it can."""
+def misfit(world: World, orders: Iterable[DeploymentOrder], query: Query, plan: Plan) -> str | None:
+    """Return why a plan cannot be deployed now, together with other orders; None if it can."""
     service, living = world.planning_service, world.registry.living
     try:
         check_plan(plan, service.nominal)
@@ -240,7 +240,7 @@ def misfit(world: World, beside: Iterable[DeploymentOrder], query: Query, plan: 
         return str(error)
     others = [
         service.figures(living[order.query].query, order.plan).off_device
-        for order in beside
+        for order in orders
         if order.plan is not None and order.query != query.id
     ]
     if world.machines.first_that_fits(others, [[wanted]]) == [None]:

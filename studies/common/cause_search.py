@@ -239,7 +239,7 @@ def _of_claim(findings: Findings, rows: Sequence[Row], claim: str) -> Finding | 
 
 
 def keep(causes: Sequence[Cause], directory: Path) -> None:
-    """Store outcomes, beside those of other claims that are stored already."""
+    """Store outcomes, and keep those of other claims."""
     new = {(each.study, each.claim): each for each in causes}
     every = {(each.study, each.claim): each for each in stored(directory)} | new
     rows = [asdict(each) for each in every.values()]

@@ -280,7 +280,7 @@ def share_of_time(windows, horizon_s):
     return met["active_s"].sum() / windows["active_s"].sum()
 
 
-@wrong("5.2", "whoever comes first")
+@wrong("5.2", "the first query first")
 def in_turn(value):
     chosen = []
     for row in value:

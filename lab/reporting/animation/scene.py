@@ -15,7 +15,7 @@ from lab.reporting.explain.record import deployment_intervals
 TABLES = ("queries", "windows", "decisions", "allocations", "machines")
 DIGITS = 1
 MOST_QUERIES = 2_000
-"""Largest number of queries that are drawn; more cannot be told apart."""
+"""Largest number of queries that are drawn; dots of more would overlap."""
 PARTS = ("latency_met", "accuracy_met", "cost_met")
 
 Scene = dict[str, Any]
