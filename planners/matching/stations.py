@@ -101,16 +101,14 @@ def keep(stock: Stock, state: State, rows: Ints) -> None:
 @compiled
 def fill(stock: Stock, state: State) -> None:
     """Open sets of stations by largest ratio of gain to share while this serves more queries."""
-    sets, scratch = len(stock.sets), np.empty((3, stock.sets.shape[1]))
+    sets = len(stock.sets)
     gains, shares, takes = np.empty(sets), np.empty(sets), np.empty((sets, len(state.used)))
     stale, served = np.ones(sets, dtype=np.bool_), state.chosen >= 0
     while True:
         # Values change only with the set's stations and queries, and with the room in pools.
         for number in range(sets):
             if stale[number]:
-                gains[number], shares[number] = _weigh_one(
-                    stock, state, number, takes[number], scratch
-                )
+                gains[number], shares[number] = _weigh_one(stock, state, number, takes[number])
             elif gains[number] > 0 and not _may_take(stock, state, takes[number]):
                 gains[number] = 0.0
         opened, best = False, -1
@@ -144,23 +142,17 @@ def weigh(stock: Stock, state: State) -> tuple[Floats, Floats]:
     pool.
     """
     gains, shares = np.empty(len(stock.sets)), np.empty(len(stock.sets))
-    takes, scratch = np.empty(len(state.used)), np.empty((3, stock.sets.shape[1]))
+    takes = np.empty(len(state.used))
     for number in range(len(stock.sets)):
-        gains[number], shares[number] = _weigh_one(stock, state, number, takes, scratch)
+        gains[number], shares[number] = _weigh_one(stock, state, number, takes)
     return gains, shares
 
 
 @compiled
-def _weigh_one(
-    stock: Stock, state: State, number: int, takes: Floats, scratch: Floats
-) -> tuple[float, float]:
-    """Return what `weigh` does for one set; write the units that it takes to ``takes`` (R,).
-
-    ``scratch``, of shape (3, N), is overwritten; new arrays would take most of the time.
-    """
+def _weigh_one(stock: Stock, state: State, number: int, takes: Floats) -> tuple[float, float]:
+    """Return what `weigh` does for one set; write the units that it takes to ``takes`` (R,)."""
     operators = stock.sets.shape[1]
-    least, room, fills = scratch[0], scratch[1], scratch[2]
-    least[:], fills[:] = np.inf, 0.0
+    least, room, fills = np.full(operators, np.inf), np.empty(operators), np.zeros(operators)
     sorts = stock.sets[number]
     plans = range(stock.begin[number], stock.begin[number + 1])
     for row in plans:

@@ -280,7 +280,7 @@ def share_of_time(windows, horizon_s):
     return met["active_s"].sum() / windows["active_s"].sum()
 
 
-@wrong("5.2", "the first query first")
+@wrong("5.2", "an earlier query can take")
 def in_turn(value):
     chosen = []
     for row in value:
@@ -468,7 +468,7 @@ def capped(capacity, demand, weight):
     return [min(d, capacity * w / sum(weight)) for d, w in zip(demand, weight, strict=True)]
 
 
-@wrong("8.1", "weights do not matter")
+@wrong("8.1", "whatever its weight")
 def by_demand(capacity, demand, weight):
     return [capacity * each / sum(demand) for each in demand]
 

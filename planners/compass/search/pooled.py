@@ -140,7 +140,7 @@ class PooledAccuracy:
         )
         self._rows: dict[int, tuple[float, float, float]] = {}
         self._predicted: tuple[Floats, Floats] | None = None
-        self.item_variance = self._others.item_sums[1] / self._others.item_sums[0]
+        self.item_variance = self._others.item_variance
 
     def observe_all(
         self, indices: Sequence[int], accuracy: Floats, variance: Floats, count: Floats
@@ -183,6 +183,7 @@ class Others:
         here: the query's content, relative to that of the data set, in deviations of items.
         moved: the same of the queries of ``seen``, of shape (n, F).
         item_sums: number of items and sum of item variances, as `_item_sums` returns them.
+        item_variance: the ratio of both.
     """
 
     def __init__(self, histories: Sequence[History], typical: Floats, content: Floats) -> None:
@@ -194,6 +195,7 @@ class Others:
         self.here, self.moved = contents[0], contents[1:]
         typical_sums = TYPICAL_ITEMS, TYPICAL_ITEMS * TYPICAL_VARIANCE
         self.item_sums = _item_sums(self.seen, typical_sums)
+        self.item_variance = self.item_sums[1] / self.item_sums[0]
         numbers = [(*map(np.ndarray.tobytes, each[:4]), each.apart) for each in self.seen]
         self._key = contents.tobytes(), tuple(numbers)
 
@@ -225,9 +227,8 @@ def _given_others(grid: Grid, others: Others) -> Normal:
     square, alignment = np.ix_(at, at), (moved @ here)[of]
     theirs = LEVEL_SD**2 + slopes[square] * (moved @ moved.T)[np.ix_(of, of)]
     theirs += np.where(of[:, None] == of, own[square], 0.0)
-    item_variance = others.item_sums[1] / others.item_sums[0]
     for each, size, end in zip(seen, sizes, accumulate(sizes), strict=True):
-        theirs[end - size : end, end - size : end] += errors(each, item_variance)
+        theirs[end - size : end, end - size : end] += errors(each, others.item_variance)
     across = LEVEL_SD**2 + slopes[:, at] * alignment
     return _averaged(
         [
