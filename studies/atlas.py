@@ -19,6 +19,7 @@ from lab.atlas.race import GOODPUT, METRICS, PER_DOLLAR
 from lab.atlas.rerun import Again
 from lab.atlas.runs import ABOUT, RUNS, Atlas
 from lab.atlas.verdicts import Outcome
+from lab.common.formatting import number
 from lab.reporting.render import render
 from lab.runs.run_directory import write_aside
 from studies.common.store import RESULTS
@@ -54,7 +55,7 @@ def page() -> str:
         axes=[
             [
                 axis.words,
-                f"{axis.shown(axis.low)} to {axis.shown(axis.high)}"
+                f"{number(axis.low)} to {axis.shown(axis.high)}"
                 if isinstance(axis, Ordered)
                 else ", ".join(axis.values),
             ]

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
+from matplotlib.colors import ListedColormap, to_rgb
 from matplotlib.patches import Patch
 
 from lab.atlas.axes import AXES, Categories, Ordered
 from lab.atlas.verdicts import Outcome
+from lab.common.formatting import number
 from lab.reporting.plotting.canvas import DPI, canvas, palette
 from scenarios.numerics import Ints
 
@@ -36,7 +37,7 @@ def draw_pairs(
 ) -> list[Path]:
     """Draw one picture for each pair of axes as ``AXIS-AXIS.png``; return the paths.
 
-    Each tile has the colour of the most frequent verdict of its cells and the share of it.
+    Each tile has the colour of the most frequent verdict of its cells, and says of how many cells.
     """
     to.mkdir(parents=True, exist_ok=True)
     paths = []
@@ -80,8 +81,15 @@ def tiles(
             count = [int((here == name).sum()) for name in names]
             best = int(np.argmax(count))
             grid[row, column] = best
+            dark = sum(to_rgb(shown[names[best]])) < 1.5
             axes.text(
-                column, row, f"{count[best] / len(here):.0%}", ha="center", va="center", size=8
+                column,
+                row,
+                f"{count[best]} of {len(here)}",
+                ha="center",
+                va="center",
+                size=8,
+                color="white" if dark else "black",
             )
     axes.imshow(
         grid,
@@ -92,16 +100,21 @@ def tiles(
         origin="lower",
     )
     axes.grid(visible=False)
-    axes.set_xticks(range(len(column_names)), column_names, rotation=20, ha="right")
+    axes.set_xticks(range(len(column_names)), column_names, rotation=30, ha="right")
     axes.set_yticks(range(len(row_names)), row_names)
-    axes.set(xlabel=other.words, ylabel=one.words)
+    axes.set(xlabel=_label(other), ylabel=_label(one))
+
+
+def _label(axis: Axis) -> str:
+    unit = axis.unit if isinstance(axis, Ordered) else ""
+    return f"{axis.words} ({unit})" if unit else axis.words
 
 
 def _binned(found: pl.DataFrame, axis: Axis) -> tuple[Ints, list[str]]:
     """Return the number of each cell's part of an axis, and the names of the parts."""
     if isinstance(axis, Ordered):
         at = np.array([axis.coordinate(value) for value in found[axis.name]])
-        edges = [axis.shown(axis.at(each / BINS)) for each in range(BINS + 1)]
+        edges = [number(axis.at(each / BINS)) for each in range(BINS + 1)]
         names = [f"{low} to {high}" for low, high in pairwise(edges)]
         return np.clip((at * BINS).astype(int), 0, BINS - 1), names
     values = list(axis.values)
