@@ -9,6 +9,7 @@ from argparse import ArgumentParser
 from time import monotonic
 
 from lab.common.errors import choices
+from notebooks import missing
 
 
 def main(arguments: list[str]) -> int:
@@ -22,9 +23,7 @@ def main(arguments: list[str]) -> int:
     try:
         from notebooks import _pages, _pairs
     except ModuleNotFoundError as error:
-        advice = "it comes with the extra test: pip install '.[test]'"
-        print(f"notebooks: {error.name} is not installed; {advice}", file=sys.stderr)
-        return 2
+        return missing(error)
     known = _pairs.names()
     for name in options.names:
         if name not in known:

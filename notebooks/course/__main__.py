@@ -13,6 +13,7 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 
 from lab.common.errors import choices
+from notebooks import missing
 
 
 def main(arguments: list[str]) -> int:
@@ -29,9 +30,7 @@ def main(arguments: list[str]) -> int:
     try:
         from notebooks.course import build, shown
     except ModuleNotFoundError as error:
-        advice = "it comes with the extra test: pip install '.[test]'"
-        print(f"notebooks: {error.name} is not installed; {advice}", file=sys.stderr)
-        return 2
+        return missing(error)
     known = build.names()
     if options.only is not None and options.only not in known:
         sentence = f"--only={options.only}: there is no such notebook"
