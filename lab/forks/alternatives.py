@@ -10,7 +10,6 @@ from scenarios.slo import SLO
 from sim.api.choices import DEFAULT_CHOICES
 from sim.api.plan import Plan
 from sim.api.plan_view import PlanView
-from sim.clock import seconds
 from sim.controlplane.planner_calls import Outcome
 from sim.controlplane.recording import misfit
 from sim.controlplane.world import World
@@ -51,8 +50,8 @@ def _predicted(world: World, query: Query) -> tuple[PlanView, Bools, Floats]:
     The arrays have shape (P,). The excess is the largest ratio of a figure to its bound.
     """
     service, slo = world.planning_service, query.slo
-    state, now_s = world.registry.living[query.id], seconds(world.env.now)
-    truth = service.truths.of(query, state.truth, now_s, DEFAULT_CHOICES)
+    state = world.registry.living[query.id]
+    truth = service.truths.of(query, state.truth, world.now_s, DEFAULT_CHOICES)
     view, every = truth.view, np.arange(len(truth.view))
     dataset = service.application.datasets[query.dataset]
     sizes = Sizes(

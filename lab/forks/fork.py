@@ -54,7 +54,9 @@ def fork(run: Result, at_s: float, changes: Changes | None = None) -> Result:
     Args:
         run: a run that was recorded, by ``lab.run(..., record=True)`` or by a fork.
         at_s: simulated time in seconds.
-        changes: what is different from then on; by default nothing, which gives the same tables.
+        changes: what is different from then on. By default, nothing is, and the tables are the same
+            unless the run was forked after ``at_s``: the planner of that fork, and the machines
+            that joined in it, then take effect from ``at_s`` on.
 
     Returns:
         The whole run from its start, with the changes; it can be forked again.
@@ -148,6 +150,16 @@ def _changed(setup: Setup, at_s: float, changes: Changes) -> Setup:
         if not isinstance(count, int) or isinstance(count, bool) or count < 0:
             raise InputError(f"machines: {node}={count!r} must be a whole number of 0 or more")
         before = nodes[node].count
+        gone = sum(
+            (each.get("kind"), each.get("node"), each.get("duration_s"))
+            == ("machine_failure", node, MOST_S)
+            for each in config["drift"].get("events") or ()
+        )
+        if gone and count > before - gone:
+            raise InputError(
+                f"machines: {node}={count} must be at most {before - gone}, because machines that "
+                "left do not come back"
+            )
         if count > before and setup.config.cluster.profiling.kind == IDLE_INSTANCES:
             raise InputError(
                 f"machines: {node}={count} must be at most {before}, because idle instances "
@@ -157,7 +169,7 @@ def _changed(setup: Setup, at_s: float, changes: Changes) -> Setup:
             config["cluster"]["nodes"][node]["count"] = count
         events += [
             DriftEvent("machine_failure", at_s, node=node, machine=number, duration_s=MOST_S)
-            for number in range(count, before)
+            for number in range(count, before - gone)
         ]
     if events:
         config["drift"]["events"] = [*(config["drift"].get("events") or ()), *map(asdict, events)]

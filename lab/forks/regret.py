@@ -24,9 +24,11 @@ from sim.controlplane.planner_calls import Outcome
 from sim.controlplane.recording import Choice, Forced, Instead, Recorder, Recording
 from sim.controlplane.world import World
 
-GOODPUT, COST = OBJECTIVES = ("goodput", "cost")
+GOODPUT, COST = "goodput", "cost"
 METRICS = {GOODPUT: "service_goodput_mean", COST: "total_cost_usd"}
-"""The number of the summary that is the objective."""
+"""The key of the summary for each objective."""
+LEAST_GAIN = 1e-9
+"""Smallest gain that counts, because sums are rounded."""
 WITHIN = 0.01
 """Share of the gap by which the sum of regrets may differ from it."""
 
@@ -71,18 +73,17 @@ class Regrets:
 
     @property
     def gap(self) -> float:
-        """What all choices gain together."""
-        return self.after - self.before if self.by == GOODPUT else self.before - self.after
+        """What all choices gain together, by the uninterrupted run if there is one."""
+        gained = (self.after if self.checked is None else self.checked) - self.before
+        return gained if self.by == GOODPUT else -gained
 
     def check(self) -> None:
         """Raise InputError unless the regrets add up to the gap to the uninterrupted run."""
-        assert self.checked is not None
-        gap = abs(self.checked - self.before)
         total = fsum(each.regret for each in self.found)
-        if abs(total - gap) > WITHIN * gap + 1e-12:
+        if abs(total - self.gap) > WITHIN * abs(self.gap) + 1e-12:
             raise InputError(
-                f"regret: the sum {total:g} differs from the gap {gap:g} to an uninterrupted run "
-                "with the same choices; the planner is not deterministic"
+                f"regret: the sum {total:g} differs from the gap {self.gap:g} to an uninterrupted "
+                "run with the same choices; the planner may not be deterministic"
             )
 
 
@@ -195,7 +196,7 @@ class Examination:
                 choices += [plan for plan in plans if str(plan) != own]
             tried += 1
             gain = self._gain(result)
-            if gain > most:
+            if gain > most + LEAST_GAIN:
                 best, most, chosen = result, gain, choice
         self._now = best
         text = own if chosen is None else str(chosen)

@@ -8,7 +8,7 @@ from typing import Any
 
 from lab.common.errors import InputError
 from lab.config.compose import Setup, set_up
-from lab.forks.regret import Decision, Regret, Regrets
+from lab.forks.regret import GOODPUT, Decision, Regret, Regrets
 from lab.limits.wall_limit import KEYS
 from lab.runs.run_directory import CONFIG, REGRETS, load_config, read_run_summary, write_aside
 from lab.version import version_mismatch, versions
@@ -72,11 +72,10 @@ def setup_of(run: Path) -> Setup:
 
 
 def regrets_of_query(run: Path, query: int) -> Regrets | None:
-    """Return the regrets of a query's decisions if the run has a finished file; else None."""
-    path = run / REGRETS["goodput"]
+    """Return the regrets of a query's decisions, or None without a finished, valid file."""
     try:
-        regrets = read_regrets(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        regrets = RegretFile(run, GOODPUT, run).read()
+    except (OSError, InputError):
         return None
     regrets.found = [each for each in regrets.found if each.decision.query == query]
     return None if regrets.checked is None else regrets

@@ -11,7 +11,7 @@ from sim.api.planner import restart
 from sim.clock import ns
 from sim.cluster.machines import Station
 from sim.cluster.preparing import boot
-from sim.controlplane.planner_calls import described_in_time
+from sim.controlplane.planner_calls import described_or_ended
 from sim.controlplane.result_rows import end_row
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _planner_crash(world: "World", event: DriftEvent) -> Generator[Event, None, 
     world.profiling_runs_lost += world.planning_service.fall_back()
     world.due.clear()
     _, error = world.guard.run(partial(restart, world.planner))
-    if (line := described_in_time(world, error)) is not None:
+    if (line := described_or_ended(world, error)) is not None:
         world.note_error("recovery", line)
     for state in world.registry.living.values():
         state.searching = False

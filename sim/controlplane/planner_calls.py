@@ -36,7 +36,7 @@ MOST_NOTED = 100
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a call of a planner told the world, which the world then carries out."""
+    """What a call of a planner ordered, which the world carries out."""
 
     searches: Mapping[int, SearchClock]  # the searches that the planner began, by query id
     orders: Mapping[int, DeploymentOrder]  # its orders, by query id
@@ -45,7 +45,7 @@ class Outcome:
 
 
 def planned(world: "World", trigger: str) -> Outcome:
-    """Call the planner, and return what it told; raise what must end the run."""
+    """Call the planner, and return the outcome; raise what must end the run."""
     settings = world.settings
     call = PlanningCall(
         world.planning_service,
@@ -57,7 +57,7 @@ def planned(world: "World", trigger: str) -> Outcome:
     context = world.context(call, trigger)
     started = working_s()
     error = call.run(world.planner, context, world.guard)
-    line = described_in_time(world, error)
+    line = described_or_ended(world, error)
     world.planning_wall_s += working_s() - started
     return Outcome(call.searches, call.orders, call.standby, line)
 
@@ -66,13 +66,13 @@ def call_planner(world: "World", trigger: str) -> None:
     """Call the planner, unless its process is down, and schedule its orders."""
     if world.env.now < world.planner_away_until_ns:
         return
-    call = world.decide(world, trigger)
-    if call.error is not None:
-        world.note_error(trigger, call.error)
-    for node, count in call.standby.items():
+    outcome = world.decide(world, trigger)
+    if outcome.error is not None:
+        world.note_error(trigger, outcome.error)
+    for node, count in outcome.standby.items():
         if world.deployments.keep_standby(node, count):
             world.tables.add("decisions", standby_row(node, count, trigger, world.env.now))
-    for query, search in call.searches.items():
+    for query, search in outcome.searches.items():
         world.planning_service.planning_charged_s += seconds(search.charged_ns)
         state = world.registry.living[query]
         state.planning_s += seconds(search.charged_ns)
@@ -80,10 +80,10 @@ def call_planner(world: "World", trigger: str) -> None:
         state.surrogates_s += seconds(search.surrogates_ns)
         state.profiling_device_s += search.device_s
         state.profiling_cost_usd += search.cost_usd
-        if search.clock_ns > world.env.now and query not in call.orders:
+        if search.clock_ns > world.env.now and query not in outcome.orders:
             state.searching = True
             world.env.process(_search_in_vain(world, state, search.clock_ns))
-    for order in call.orders.values():
+    for order in outcome.orders.values():
         world.registry.living[order.query].searching = True
         due = world.due.setdefault(order.at_ns, [])
         due.append((order.query, order, trigger, world.env.now))
@@ -91,7 +91,7 @@ def call_planner(world: "World", trigger: str) -> None:
             world.env.process(_when_due(world, order.at_ns))
 
 
-def described_in_time(world: "World", error: BaseException | None) -> str | None:
+def described_or_ended(world: "World", error: BaseException | None) -> str | None:
     """Return the text of an exception that the planner raised, if any; raise what ends the run."""
     line = None
     if error is not None:  # The text is made by the planner's code, within the limit of a call.

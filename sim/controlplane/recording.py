@@ -11,8 +11,6 @@ from enum import StrEnum
 from random import Random
 from typing import Any
 
-from numpy.random import Generator
-
 from scenarios.queries import Query, QueryTruth
 from sim.api.errors import PlannerError
 from sim.api.plan import Plan
@@ -81,9 +79,9 @@ class Recorder:
 
     ``repeated`` is the number of calls to repeat. The planner of the world is called from then on,
     with ``forced`` choices. If it is not the planner of the recording, it begins without records.
-    Machines of a node from number ``joining[node]`` on join then. What later calls of the recording
-    would still force holds, too. ``look`` is called in the first call that is not repeated, before
-    choices are made.
+    Machines of a node from number ``joining[node]`` on join then. Choices that were forced in later
+    calls of the recording hold, too, and are made first. ``look`` is called in the first call that
+    is not repeated, after these and before ``forced``.
     """
 
     def __init__(
@@ -99,7 +97,7 @@ class Recorder:
         self._earlier, dropped = calls[:repeated], calls[repeated:]
         self.pending = list(forced)
         now = {each.query for each in self.pending}
-        self.pending += [one for call in dropped for one in call.made if one.query not in now]
+        self._kept = [one for call in dropped for one in call.made if one.query not in now]
         self._joining: dict[str, int] = {}
         for each in (joining or {}, *(call.joined for call in dropped)):
             self._joining |= {
@@ -176,10 +174,10 @@ class Recorder:
                 world.settings = self._settings
                 if self._earlier and self._earlier[-1].planner is not world.planner:
                     service.forget_records()
-            outcome = planned(world, trigger)
+            outcome, kept = self._made(self._kept, world, planned(world, trigger), states)
             if first:
                 self._look(world, outcome)
-            outcome, made = self._forced(world, outcome, states)
+            outcome, made = self._made(self.pending, world, outcome, states)
         finally:
             service.steps = None
         return RecordedCall(
@@ -189,20 +187,24 @@ class Recorder:
             steps,
             _generators(world.planner),
             waiting,
-            made,
+            [*kept, *made],
             joined,
             world.planner,
             world.settings,
         )
 
-    def _forced(
-        self, world: World, outcome: Outcome, states: Mapping[int, QueryState]
+    def _made(
+        self,
+        wanted: list[Forced],
+        world: World,
+        outcome: Outcome,
+        states: Mapping[int, QueryState],
     ) -> tuple[Outcome, list[Forced]]:
-        """Return an outcome with the forced choices, and these."""
+        """Return an outcome with the choices that can be made now, and these; drop them."""
         number, made = len(self._calls), []
-        for each in list(self.pending):
+        for each in list(wanted):
             if each.call <= number and each.query in states:
-                self.pending.remove(each)
+                wanted.remove(each)
                 outcome = chosen(world, outcome, states[each.query].query, each.choice)
                 made.append(each)
                 if each.choice == Instead.REFUSE:
@@ -266,7 +268,7 @@ def _join(world: World, joining: Mapping[str, int]) -> None:
 
 def _generators(planner: Planner) -> dict[str, Any]:
     return {
-        name: each.bit_generator.state if isinstance(each, Generator) else each.getstate()
+        name: each.getstate() if isinstance(each, Random) else each.bit_generator.state
         for name, each in generators(planner).items()
     }
 

@@ -91,7 +91,7 @@ class World:
         self.ending: Callable[[BaseException | None], BaseException | None] = interrupted
         # What decides at each trigger, for example a planner, or its record in an earlier run.
         self.decide: Callable[[World, str], Outcome] = planned
-        self.declared: Mapping[int, Query] = {}  # queries, instead of which equal ones are born
+        self.declared: Mapping[int, Query] = {}  # by id, instead of equal new ones
         self.seed = seed
         self.watchers: list[Watcher] = []
         self.tables = ResultTables()

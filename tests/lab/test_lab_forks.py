@@ -10,9 +10,12 @@ from lab.common.errors import InputError
 from lab.forks.fork import continued
 from planners.teaching.cheapest_feasible import CheapestFeasible
 from scenarios.drift import DriftEvent
-from sim.controlplane.recording import Recorder
+from sim.controlplane.recording import Forced, Instead, Recorder
 
-TABLES = ("queries", "windows", "operators", "decisions", "offers", "profiling", "machines")
+TABLES = (
+    *("queries", "windows", "operators", "decisions", "offers", "profiling", "machines"),
+    "allocations",
+)
 WALL = ("wall", "rss")
 DRIFT = (
     "drift.events=[{kind: planner_crash, at_s: 100, duration_s: 10}, "
@@ -154,12 +157,39 @@ def test_machines_join_and_leave_and_events_happen_at_the_fork():
     assert joined["from_s"][0] >= 60.0
     none = fork(one, 100.0, Changes(machines={"cloud": 0}))
     assert none.machines.filter(node="cloud")["to_s"].max() <= 100.0
-    crash = DriftEvent("planner_crash", 120.0, duration_s=20.0)
+    crash = DriftEvent("planner_crash", 135.0, duration_s=20.0)
     crashed = fork(one, 100.0, Changes(drift=[crash]))
-    assert len(crashed.decisions.filter(pl.col("triggered_s").is_between(120, 139.9))) == 0
+    away = pl.col("triggered_s").is_between(135, 154.9)
+    assert len(one.decisions.filter(away)) > 0
+    assert len(crashed.decisions.filter(away)) == 0
     for each in (more, none, crashed):
         before = pl.col("decided_s") < 60
         assert one.decisions.filter(before).equals(each.decisions.filter(before))
+
+
+def test_machines_that_left_do_not_come_back():
+    one = small()
+    count = one.scenario.cluster.nodes["cloud"].count
+    none = fork(one, 60.0, Changes(machines={"cloud": 0}))
+    with pytest.raises(InputError, match=f"cloud={count} must be at most 0, because machines that"):
+        fork(none, 100.0, Changes(machines={"cloud": count}))
+
+
+def test_earlier_choices_are_made_before_new_ones_are_looked_for():
+    one = small()
+    recording = one.recorded.recording
+    at, query = next(
+        (at, query)
+        for at, call in enumerate(recording.calls)
+        for query, order in call.outcome.orders.items()
+        if order.plan is not None
+    )
+    waits = Recorder(recording, at, [Forced(at, query, Instead.WAIT)])
+    waited = continued(one.recorded.setup, waits).recorded.recording
+    seen = []
+    look = Recorder(waited, at, look=lambda _, outcome: seen.append(query in outcome.orders))
+    continued(one.recorded.setup, look)
+    assert seen == [False]
 
 
 @pytest.mark.parametrize(

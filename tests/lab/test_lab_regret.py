@@ -1,7 +1,7 @@
 """Regrets add up to the gap, resume where they stopped, and are shown by the commands."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import pairwise
 from math import fsum
 
@@ -9,10 +9,11 @@ import pytest
 
 from lab import run
 from lab.cli.tools import main
+from lab.common.errors import InputError
 from lab.forks.fork import continued
 from lab.forks.regret import COST, GOODPUT, Decision, Examination, Regret, Regrets, decisions
 from lab.forks.regret_file import read_regrets, setup_of
-from sim.controlplane.recording import Instead, Recorder
+from sim.controlplane.recording import Forced, Instead, Recorder
 
 SMALL = (
     *("experiment=speech_small", "planner=cheapest_feasible", "data_plane=events"),
@@ -75,8 +76,6 @@ def test_waiting_again_is_no_new_decision(directory):
 
 
 def forced(decision):
-    from sim.controlplane.recording import Forced
-
     return Forced(decision.call, decision.query, Instead.WAIT)
 
 
@@ -90,16 +89,17 @@ def test_cost_counts_only_without_a_loss_of_goodput(directory):
 
 
 def gain(examination, now, changed):
-    from dataclasses import replace
-
     return examination._gain(replace(now, summary={**now.summary, **changed}))
 
 
 def test_regrets_that_do_not_add_up_are_refused():
     decision = Decision(0, 0, 1.0, "arrival", "wait")
     regrets = Regrets(GOODPUT, [Regret(decision, 0.5, "refuse", 3)], 1.0, 1.5, 1.4)
-    with pytest.raises(Exception, match="the planner is not deterministic"):
+    with pytest.raises(InputError, match="the planner may not be deterministic"):
         regrets.check()
+    lost = Regrets(GOODPUT, [Regret(decision, 0.5, "refuse", 3)], 1.0, 1.5, 0.5)
+    with pytest.raises(InputError, match=r"differs from the gap -0\.5"):
+        lost.check()
 
 
 def test_the_command_says_what_it_did_not_examine_and_explain_shows_regrets(
