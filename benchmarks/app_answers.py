@@ -20,7 +20,7 @@ import numpy as np
 
 from lab.app import runs
 from lab.app.controls import SCENARIOS
-from lab.app.course import Course
+from lab.app.forecast import QueryTime
 from lab.app.runs import Message, Task
 from lab.app.scenario import State
 from lab.common.errors import InputError
@@ -50,7 +50,7 @@ def moved(state: State, draw: random.Random) -> State:
     return replace(state, events=(event,))
 
 
-def answered(state: State, side: int, earlier: Course | None) -> list[tuple[float, Message]]:
+def answered(state: State, side: int, earlier: QueryTime | None) -> list[tuple[float, Message]]:
     """Make a run; return its messages with the CPU time in seconds at which each was known."""
     found: list[tuple[float, Message]] = []
     begun_s = time.process_time()
@@ -60,6 +60,7 @@ def answered(state: State, side: int, earlier: Course | None) -> list[tuple[floa
             [1],
             lambda one: found.append((time.process_time() - begun_s, one)),
         )
+    assert not found[-1][1].refused.startswith("this run failed"), found[-1][1].refused
     if found[-1][1].refused:
         raise InputError(found[-1][1].refused)
     return found
@@ -77,7 +78,7 @@ def walk(experiment: str, side: int, moves: int = MOVES) -> Iterator[list[tuple[
             after = moved(state, draw)
             if after == state:
                 continue
-            last = answered(after, side, _course(last))
+            last = answered(after, side, _query_time(last))
         except InputError:
             continue  # The page would show the sentence and wait for another move.
         state = after
@@ -85,9 +86,9 @@ def walk(experiment: str, side: int, moves: int = MOVES) -> Iterator[list[tuple[
         yield last
 
 
-def _course(messages: list[tuple[float, Message]]) -> Course | None:
+def _query_time(messages: list[tuple[float, Message]]) -> QueryTime | None:
     figures = messages[-1][1].figures
-    return None if figures is None else figures.course
+    return None if figures is None else figures.query_time
 
 
 def _goodput(message: Message) -> float:
@@ -112,6 +113,7 @@ def measure() -> dict[str, Any]:
             figures[f"{experiment}, {planner}"] = {
                 "CPU time of the whole run, median, s": round(float(np.median(ends_s)), 2),
                 "p95, s": round(float(np.quantile(ends_s, 0.95)), 2),
+                **{f"ended within {at} s": f"{np.mean(ends_s <= at):.0%}" for at in DEADLINES_S},
                 **{f"within 5 % after {at} s": f"{share:.0%}" for at, share in close.items()},
             }
     return figures

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lab.analysis.statistics import IntervalEstimate, estimate
-from lab.app.course import Course
+from lab.app.forecast import QueryTime
 from lab.app.runs import Figures, Message, Task
 from lab.app.scenario import State
 from lab.app.workers import Workers, now_s
@@ -74,7 +74,8 @@ class Answers:
         self.slot = workers.page(self._take)
         self._lock = RLock()
         self._now: list[Answer] = []
-        self._courses: dict[tuple[str, str], Course] = {}  # of seed 0, by experiment and planner
+        # Of seed 0, by experiment and planner.
+        self._query_times: dict[tuple[str, str], QueryTime] = {}
 
     def ask(self, state: State) -> int:
         """Answer a move; return its number. Earlier moves get no further answers."""
@@ -82,11 +83,12 @@ class Answers:
         with self._lock:
             number = self.workers.move(self.slot)
             self._now = [Answer(number, state, side) for side in SIDES]
-            courses = [self._courses.get((state.experiment, name)) for name in state.planners]
+            known = self._query_times
+            earlier_of = [known.get((state.experiment, name)) for name in state.planners]
         for seed in range(self.seeds):
             for side in SIDES:
                 overrides = tuple(state.overrides(side))
-                earlier = courses[side] if seed == 0 else None
+                earlier = earlier_of[side] if seed == 0 else None
                 self.workers.ask(Task(self.slot, number, side, seed, overrides, asked_s, earlier))
         return number
 
@@ -94,7 +96,7 @@ class Answers:
         """End the runs of this page."""
         with self._lock:
             self._now = []
-        self.workers.leave(self.slot)
+        self.workers.leave(self.slot, self._take)
 
     def _take(self, message: Message) -> None:
         with self._lock:
@@ -108,11 +110,11 @@ class Answers:
         figures = message.figures
         if figures is None:
             return replace(answer, refused=message.refused)
-        if figures.course is None:  # The run goes on.
+        if figures.query_time is None:  # The run goes on.
             return replace(answer, figures=figures) if answer.preliminary else answer
         answer = replace(answer, runs={**answer.runs, message.seed: figures})
         if message.seed:
             return answer
         state = answer.state
-        self._courses[state.experiment, state.planners[message.side]] = figures.course
+        self._query_times[state.experiment, state.planners[message.side]] = figures.query_time
         return replace(answer, preliminary=False, figures=figures)

@@ -59,7 +59,7 @@ class Side:
         self.view = pn.Column(self.figures, self.animation, styles=_growing(400))
 
     def wait(self, state: State, side: int) -> None:
-        """Say that an answer is being computed; the earlier one goes, and its picture pales."""
+        """Say that an answer is being computed: clear the figures, and let the picture pale."""
         self.figures.object = _text(Answer(0, state, side))
         self.animation.styles = PALE
 
@@ -131,7 +131,7 @@ class Page:
         self._number = self.answers.ask(state)
 
     def _schedule(self, answer: Answer) -> None:
-        """Show an answer of another thread; in a notebook there is no document to wait for."""
+        """Show an answer that comes from a thread of the workers, also in a notebook."""
         if self._document is None or self._document.session_context is None:
             self._show(answer)
         else:
@@ -163,7 +163,7 @@ def _text(answer: Answer) -> str:
 
 
 def _status(answer: Answer) -> str:
-    if answer.refused:
+    if answer.refused and answer.preliminary:
         return "No answer."
     if answer.preliminary and answer.figures is None:
         return '<span class="preliminary">Computing ...</span>'

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from lab.app.course import Course, course_of, expected_s, foreseen
+from lab.app.forecast import QueryTime, expected_s, forecast_s, query_time_of
 from lab.common.errors import InputError, one_line
 from lab.config.compose import compose, set_up
 from lab.reporting.animation.scene import TABLES, Scene, scene
@@ -42,7 +42,7 @@ class Task:
     seed: int
     overrides: tuple[str, ...]
     asked_s: float
-    earlier: Course | None = None
+    earlier: QueryTime | None = None
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Figures:
 
     numbers: Mapping[str, Any]
     simulated_s: float
-    course: Course | None = None
+    query_time: QueryTime | None = None
     scene: Scene | None = None
 
 
@@ -120,8 +120,8 @@ def _figures(task: Task, check: Any, message: Any) -> Figures:
         parts.append(frames)
         if summary["status"] == "running" and task.seed == 0 and time.monotonic() >= due_s:
             due_s = time.monotonic() + AGAIN_S
-            so_far = course_of(pl.concat(each["windows"] for each in parts), len(expected))
-            good_s = foreseen(so_far, expected, task.earlier)
+            so_far = query_time_of(pl.concat(each["windows"] for each in parts), len(expected))
+            good_s = forecast_s(so_far, expected, task.earlier)
             numbers = {
                 "service_goodput_mean": good_s / scenario.horizon_s,
                 "active_queries_mean": float(expected.sum()) / scenario.horizon_s,
@@ -131,7 +131,7 @@ def _figures(task: Task, check: Any, message: Any) -> Figures:
     summary = simulate(setup, name, planner, [take], progress=check)
     tables = {each: pl.concat(part[each] for part in parts) for each in TABLES}
     numbers = {**summary, "latency_mean_s": _latency_mean_s(tables["windows"])}
-    course = course_of(tables["windows"], len(expected))
+    course = query_time_of(tables["windows"], len(expected))
     drawn = None
     if task.seed == 0:
         events = [(one.kind, one.at_s) for one in scenario.drift.in_order()]

@@ -9,7 +9,7 @@ import param
 from panel.custom import JSComponent
 
 from lab.app import events
-from lab.app.controls import SCENARIOS, Control, Menu, Value, planners
+from lab.app.controls import ROUNDED, SCENARIOS, Control, Menu, Value, planners
 from lab.app.scenario import PLANNERS, State
 from lab.common.errors import InputError
 from lab.reporting.animation.export import code
@@ -96,13 +96,17 @@ class Controls:
         self._move(replace(self.state, planners=(first, name) if side else (name, other)))
 
     def _control(self, key: str, value: Value) -> None:
-        self._move(self.state.moved(key, value))
+        exact = round(value, ROUNDED) if isinstance(value, float) else value
+        self._move(self.state.moved(key, exact))
+        if key == "horizon_s":
+            end = int(float(self.state.value(key)))
+            self._at_s.param.update(end=end, value=min(self._at_s.value, end))
 
     def _adding(self) -> Any:
         """Return the widgets that add an event to the timeline."""
         kind = self._select("drift event", list(FIELDS_OF), "rate_change")
         horizon_s = int(float(self.state.value("horizon_s")))
-        at_s = pn.widgets.IntSlider(
+        at_s = self._at_s = pn.widgets.IntSlider(
             name="at (s)", start=0, end=horizon_s, step=10, value=horizon_s // 2, width=WIDTH
         )
         factor = pn.widgets.FloatInput(name="factor", value=2.0, step=0.1, width=90)

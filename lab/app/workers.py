@@ -69,36 +69,35 @@ class Workers:
         self._takers: dict[int, Take] = {}
         self._kept: OrderedDict[tuple[tuple[str, ...], int], Message] = OrderedDict()
         self._asked: dict[tuple[int, int, int], tuple[str, ...]] = {}
-        self._lock = Lock()
+        self._lock, self._renewing = Lock(), Lock()
         self._pool = self._pool_of()
-        self.warmed = self._get_warm()
+        self._get_warm()
         Thread(target=self._listen, daemon=True).start()
 
-    def _get_warm(self) -> list[Future[None]]:
+    def _get_warm(self) -> None:
         words = [
             (f"experiment={name}", f"planner={planner}", f"horizon_s={WARM_S}")
             for name in self.scenarios
             for planner in SCENARIOS[name]
         ]
-        return [self._pool.submit(_warm, each) for each in words * self.processes]
-
-    def wait_until_warm(self) -> None:
-        """Return when runs answer as fast as they will."""
-        for each in self.warmed:
-            each.result()
+        for each in words * self.processes:
+            self._pool.submit(_warm, each)
 
     def page(self, take: Take) -> int:
         """Return the slot of a new page; `take` gets its messages, in a thread of the workers."""
         with self._lock:
-            slot = next(self._slots) % PAGES
+            free = (each for each in range(PAGES) if each not in self._takers)
+            slot = next(free, next(self._slots) % PAGES)
             self._takers[slot] = take
         return slot
 
-    def leave(self, slot: int) -> None:
-        """Forget a page, and end its runs."""
-        self.move(slot)
+    def leave(self, slot: int, take: Take) -> None:
+        """Forget the page that gets messages by `take`, and end its runs."""
         with self._lock:
-            self._takers.pop(slot, None)
+            if self._takers.get(slot) != take:
+                return  # Another page has the slot now.
+            del self._takers[slot]
+        self.move(slot)
 
     def move(self, slot: int) -> int:
         """Return the number of a page's new move, which ends the runs of its earlier ones."""
@@ -114,17 +113,19 @@ class Workers:
             known = self._kept.get((task.overrides, task.seed))
             if known is None:
                 self._asked[task.number, task.side, task.seed] = task.overrides
-                self._submit(task)
-        if known is not None:
-            told = replace(known, slot=task.slot, number=task.number, side=task.side)
-            self._tell(told)
+        if known is None:
+            self._submit(task)
+        else:
+            self._tell(replace(known, slot=task.slot, number=task.number, side=task.side))
 
     def _submit(self, task: Task) -> None:
-        try:
-            future = self._pool.submit(_work, task)
-        except BrokenProcessPool:  # A process was killed, perhaps because memory ran out.
-            self._pool = self._pool_of()
-            future = self._pool.submit(_work, task)
+        """Hand a task to the processes; the lock of messages must be free, as they may answer."""
+        with self._renewing:
+            try:
+                future = self._pool.submit(_work, task)
+            except BrokenProcessPool:  # A process was killed, perhaps because memory ran out.
+                self._pool = self._pool_of()
+                future = self._pool.submit(_work, task)
         future.add_done_callback(partial(self._ended, task))
 
     def _ended(self, task: Task, future: "Future[None]") -> None:
@@ -137,7 +138,7 @@ class Workers:
             figures = message.figures
             with self._lock:
                 key = message.number, message.side, message.seed
-                if figures is not None and figures.course is not None and key in self._asked:
+                if figures is not None and figures.query_time is not None and key in self._asked:
                     self._kept[self._asked.pop(key), message.seed] = message
                     while len(self._kept) > REMEMBERED:
                         self._kept.popitem(last=False)

@@ -6,11 +6,11 @@ import pytest
 from lab import run
 from lab.app.answers import Answers
 from lab.app.controls import SCENARIOS
-from lab.app.course import Course, course_of, expected_s, foreseen
+from lab.app.forecast import QueryTime, expected_s, forecast_s, query_time_of
 from lab.app.runs import Figures, Message, Task
 from lab.app.runs import run as run_task
 from lab.app.scenario import State
-from lab.app.workers import Workers
+from lab.app.workers import PAGES, Workers
 
 WORDS = ("experiment=speech_small", "planner=greedy", "horizon_s=240", "switching=free")
 
@@ -34,34 +34,34 @@ def test_a_run_has_the_figures_of_the_same_run_from_the_shell(from_shell):
             assert last.figures.numbers[name] == value, name
     assert last.figures.scene["queries"][0]["id"] == 0
     assert early
-    assert all(one.figures.course is None for one in early)
+    assert all(one.figures.query_time is None for one in early)
 
 
 def test_active_queries_are_known_before_the_run(from_shell):
     expected = expected_s(from_shell.scenario, 0)
-    course = course_of(from_shell.windows, len(expected))
+    course = query_time_of(from_shell.windows, len(expected))
     assert course.active_s == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_estimate_after_the_last_window_is_the_goodput(from_shell):
     expected = expected_s(from_shell.scenario, 0)
-    course = course_of(from_shell.windows, len(expected))
-    earlier = Course(expected, 0.9 * expected)
-    goodput = foreseen(course, expected, earlier) / 240
+    course = query_time_of(from_shell.windows, len(expected))
+    earlier = QueryTime(expected, 0.9 * expected)
+    goodput = forecast_s(course, expected, earlier) / 240
     assert goodput == pytest.approx(from_shell.summary["service_goodput_mean"])
 
 
 def test_an_estimate_learns_from_an_earlier_run_and_from_the_windows_so_far():
     expected = np.array([600.0, 1200.0, 1200.0, 1200.0])
-    earlier = Course(expected, np.array([0.0, 600.0, 900.0, 900.0]))
-    nothing = Course(np.zeros(4), np.zeros(4))
-    assert foreseen(nothing, expected, earlier) == 2400.0
-    as_before = Course(np.array([600.0, 1200.0, 0, 0]), np.array([0.0, 600.0, 0, 0]))
-    assert foreseen(as_before, expected, earlier) == 2400.0
-    better = Course(np.array([600.0, 1200.0, 0, 0]), np.array([0.0, 900.0, 0, 0]))
+    earlier = QueryTime(expected, np.array([0.0, 600.0, 900.0, 900.0]))
+    nothing = QueryTime(np.zeros(4), np.zeros(4))
+    assert forecast_s(nothing, expected, earlier) == 2400.0
+    as_before = QueryTime(np.array([600.0, 1200.0, 0, 0]), np.array([0.0, 600.0, 0, 0]))
+    assert forecast_s(as_before, expected, earlier) == 2400.0
+    better = QueryTime(np.array([600.0, 1200.0, 0, 0]), np.array([0.0, 900.0, 0, 0]))
     # 900 s so far, and (900 + 1200) / (600 + 1200) of the earlier 1800 s to come
-    assert foreseen(better, expected, earlier) == pytest.approx(900 + 1800 * 7 / 6)
-    assert foreseen(nothing, expected, None) == 2100.0  # half of the time
+    assert forecast_s(better, expected, earlier) == pytest.approx(900 + 1800 * 7 / 6)
+    assert forecast_s(nothing, expected, None) == 2100.0  # half of the time
 
 
 def test_a_superseded_run_says_nothing():
@@ -89,7 +89,7 @@ class Recorded(Workers):
         self.number += 1
         return self.number
 
-    def leave(self, slot):
+    def leave(self, slot, take):
         self.left = slot
 
     def ask(self, task):
@@ -97,7 +97,7 @@ class Recorded(Workers):
 
     def tell(self, number, side, seed=0, goodput=1.0, course=True, **parts):
         numbers = {"service_goodput_mean": goodput}
-        figures = Figures(numbers, 60.0, Course(np.ones(2), np.ones(2)) if course else None)
+        figures = Figures(numbers, 60.0, QueryTime(np.ones(2), np.ones(2)) if course else None)
         parts = parts or {"figures": figures}
         self.take(Message(3, number, side, seed, **parts))
 
@@ -193,3 +193,19 @@ def wait_for(condition, most_s=120.0):
     while not condition():
         assert time.monotonic() < until_s
         time.sleep(0.02)
+
+
+def test_a_page_that_leaves_does_not_take_the_slot_of_another():
+    workers = Workers(1)
+    try:
+        pages = [object() for _ in range(PAGES)]
+        takes = [lambda _, page=page: page for page in pages]
+        slots = [workers.page(take) for take in takes]
+        assert sorted(slots) == list(range(PAGES))
+        workers.leave(slots[5], takes[5])
+        newer = workers.page(takes[0])
+        assert newer == slots[5]
+        workers.leave(newer, takes[5])  # the page that had the slot before
+        assert workers.page(takes[1]) != newer
+    finally:
+        workers.close()

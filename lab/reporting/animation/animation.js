@@ -1,7 +1,7 @@
 // Draws a run of compass-sim: users, links, machines, and what happens to each query.
 // One module without dependencies, for a static page, for Panel (JSComponent) and for anywidget.
 
-const COLOURS = { // of Okabe and Ito, which people with any colour vision can tell apart
+const COLOURS = { // of Okabe and Ito, for people with any colour vision
   waiting: "#8a8f98", planned: "#e69f00", loading: "#56b4e9", met: "#009e73", missed: "#d55e00",
 };
 const LANES = [
@@ -259,17 +259,15 @@ export function animate(root, scene, options = {}) {
   function drawChart() {
     const top = height() - CHART, h = CHART - 20, left = 30, w = width - left - 8;
     const x = (time) => left + (w * time) / scene.horizon;
-    const most = Math.max(1, ...scene.goodput.map(([, active]) => active));
+    const most = Math.max(1, ...scene.goodput.map(([, , active]) => active));
     const y = (value) => top + h - (h * value) / most;
     text(most.toFixed(0), left - 4, top + 8, 10, "right");
     text("0", left - 4, top + h, 10, "right");
-    for (const [column, colour] of [[1, "#8885"], [2, `${COLOURS.met}99`]]) {
+    for (const [column, colour] of [[2, "#8885"], [3, `${COLOURS.met}99`]]) {
       g.fillStyle = colour;
-      let from = 0;
       for (const row of scene.goodput) {
-        const to = Math.min(row[0], scene.horizon);
+        const from = row[0], to = Math.min(row[1], scene.horizon);
         g.fillRect(x(from), y(row[column]), x(to) - x(from), top + h - y(row[column]));
-        from = to;
       }
     }
     for (const [kind, at] of scene.events) {

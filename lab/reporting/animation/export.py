@@ -15,9 +15,6 @@ from lab.reporting.render import render
 from lab.runs.run_directory import SUMMARY, read_run_summary, scan
 from lab.version import __version__
 
-MOST_BYTES = 5_000_000
-"""A page of a small run is at most this large."""
-
 
 def code(name: str) -> str:
     """Return the text of ``animation.js`` or ``animation.css``."""

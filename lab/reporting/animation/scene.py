@@ -11,6 +11,7 @@ import polars as pl
 
 from hardware_models.gpu import mig
 from lab.reporting.explain.record import deployment_intervals
+from sim.metrics.goodput_time import goodput_time
 
 TABLES = ("queries", "windows", "decisions", "allocations", "machines")
 DIGITS = 1
@@ -150,13 +151,13 @@ def _size_of(board: str, profile: str | None = None) -> int:
 
 
 def _goodput(windows: pl.DataFrame, horizon_s: float) -> list[list[float]]:
-    """Return each window's end, and the means of active and of well-served queries in it."""
+    """Return each window's start and end, and the means of active and of well-served queries."""
     sums = (
         windows.group_by("window")
         .agg(
             pl.col("start_s", "end_s").first(),
             pl.col("active_s").sum(),
-            good_s=(pl.col("met") * pl.col("deployed_s")).sum(),
+            good_s=goodput_time(pl.col("met"), pl.col("deployed_s")).sum(),
         )
         .sort("window")
     )
@@ -164,7 +165,7 @@ def _goodput(windows: pl.DataFrame, horizon_s: float) -> list[list[float]]:
     for row in sums.iter_rows(named=True):
         length_s = min(row["end_s"], horizon_s) - row["start_s"]
         rows.append(
-            [_rounded(row["end_s"])]
+            [_rounded(row["start_s"]), _rounded(row["end_s"])]
             + [round(row[name] / length_s, 3) for name in ("active_s", "good_s")]
         )
     return rows

@@ -1,4 +1,4 @@
-"""The course of goodput over a run, and what an unfinished run will probably give.
+"""Forecasts the goodput of an unfinished run from its first windows and an earlier run.
 
 The queries of a run, with their arrivals and lifetimes, do not depend on the planner, so they are
 known before it. What is not known of the windows to come is the share of query time in which the
@@ -8,7 +8,6 @@ Techniques, ch. 6), which is shrunk towards no difference.
 """
 
 from dataclasses import dataclass
-from itertools import count
 
 import numpy as np
 import polars as pl
@@ -28,7 +27,7 @@ HALF = 0.5
 
 
 @dataclass(frozen=True)
-class Course:
+class QueryTime:
     """Query time by window, in seconds.
 
     Args:
@@ -45,7 +44,7 @@ class Course:
         return float(self.good_s.sum() / self.active_s.sum()) if self.active_s.any() else 0.0
 
     def shares(self, windows: int) -> Floats:
-        """Return the share for each of a number of windows; beyond this course, its mean."""
+        """Return the share for each of a number of windows; beyond the known ones, their mean."""
         own = self.active_s[:windows]
         known = own > 0
         found = np.full(windows, self.share)
@@ -53,16 +52,16 @@ class Course:
         return found
 
 
-def course_of(windows: pl.DataFrame, count_: int) -> Course:
-    """Return the course that rows of the table ``windows`` have over a number of windows."""
+def query_time_of(windows: pl.DataFrame, count: int) -> QueryTime:
+    """Return the query time of a number of windows, from rows of the table ``windows``."""
     sums = windows.group_by("window").agg(
         pl.col("active_s").sum(),
         good_s=goodput_time(pl.col("met"), pl.col("deployed_s")).sum(),
     )
-    active_s, good_s = np.zeros(count_), np.zeros(count_)
-    for window, active, good in sums.filter(pl.col("window") < count_).iter_rows():
+    active_s, good_s = np.zeros(count), np.zeros(count)
+    for window, active, good in sums.filter(pl.col("window") < count).iter_rows():
         active_s[window], good_s[window] = active, good
-    return Course(active_s, good_s)
+    return QueryTime(active_s, good_s)
 
 
 def expected_s(scenario: Scenario, seed: int) -> Floats:
@@ -76,18 +75,17 @@ def expected_s(scenario: Scenario, seed: int) -> Floats:
     return np.asarray(np.maximum(over_s, 0.0).sum(axis=1))
 
 
-def foreseen(so_far: Course, expected: Floats, earlier: Course | None) -> float:
+def forecast_s(so_far: QueryTime, expected: Floats, earlier: QueryTime | None) -> float:
     """Return the query time in which an unfinished run will probably have met the SLO, in seconds.
 
     Args:
         so_far: the windows judged so far.
         expected: time of active queries in each window, shape (n,).
-        earlier: the course of a run of the same planner in another setting, if there is one.
+        earlier: the query time of a run of the same planner in another setting, if there is one.
     """
     windows = len(expected)
-    judged = next(
-        each for each in count() if each == windows or not _is_judged(so_far, expected, each)
-    )
+    unjudged = (each for each in range(windows) if not _is_judged(so_far, expected, each))
+    judged = next(unjudged, windows)
     shares = np.full(windows, HALF) if earlier is None else earlier.shares(windows)
     done_s = float(so_far.good_s[:judged].sum())
     as_earlier_s = float((shares * expected)[:judged].sum())
@@ -95,5 +93,5 @@ def foreseen(so_far: Course, expected: Floats, earlier: Course | None) -> float:
     return done_s + float((np.minimum(ratio * shares, 1.0) * expected)[judged:].sum())
 
 
-def _is_judged(so_far: Course, expected: Floats, window: int) -> bool:
+def _is_judged(so_far: QueryTime, expected: Floats, window: int) -> bool:
     return bool(so_far.active_s[window] >= JUDGED * expected[window])
