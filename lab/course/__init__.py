@@ -6,8 +6,8 @@
     print(hint("1.1", 1))
     print(check("1.1", my_function))
 
-No module of this package holds a model solution. Graders call an answer on inputs that they draw,
-and judge what it returns, by brute force where that is possible.
+The text of no model solution is in this package. Graders call an answer on inputs that they draw,
+and judge what it returns, by brute force where that is possible and else by computing the answer.
 """
 
 from lab.course.all_steps import check, hint, steps

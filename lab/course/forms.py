@@ -10,11 +10,6 @@ def number(value: Any) -> TypeGuard[float]:
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def share(value: Any) -> TypeGuard[float]:
-    """Return whether a value is a number from 0 to 1."""
-    return number(value) and 0 <= value <= 1
-
-
 def whole(value: Any) -> TypeGuard[int]:
     """Return whether a value is a whole number."""
     return isinstance(value, Integral) and not isinstance(value, bool)
@@ -31,16 +26,13 @@ def numbers(value: Any) -> bool:
 
 
 def names(value: Any) -> bool:
-    """Return whether a value is a sequence of texts."""
+    """Return whether a value is a sequence of strings."""
     return _sequence(value) and all(isinstance(each, str) for each in value)
 
 
 def _sequence(value: Any) -> bool:
-    return hasattr(value, "__len__") and hasattr(value, "__getitem__") and not _text(value)
-
-
-def _text(value: Any) -> bool:
-    return isinstance(value, str | bytes | dict)
+    indexed = hasattr(value, "__len__") and hasattr(value, "__getitem__")
+    return indexed and not isinstance(value, str | bytes | dict)
 
 
 def near(value: float, truth: float, tolerance: float = 1e-6) -> str:

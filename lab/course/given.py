@@ -77,7 +77,7 @@ BATCHES = (1, 2, 4, 8, 12, 16, 24, 32)
 """Sizes of batches that the course considers."""
 
 MODELS = ("bert", "densenet121", "inceptionv3", "resnet50", "vgg16")
-"""Models of the course whose times were measured on instances of an A100."""
+"""Models of the course that were measured on instances of an A100."""
 
 PROCESSES = (1, 2, 3, 4, 5)
 """How many processes can share an instance by MPS, in the measurements."""
@@ -85,7 +85,7 @@ PROCESSES = (1, 2, 3, 4, 5)
 
 @cache
 def batch_s(model: str, slices: int, batch: int, processes: int = 1) -> float:
-    """Return the seconds that a batch takes on an instance of an A100, from measured tables.
+    """Return the seconds that a batch takes on an A100's instance, measured or fitted.
 
     Args:
         model: one of `MODELS`.

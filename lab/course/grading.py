@@ -2,7 +2,6 @@
 
 import copy
 import math
-import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -82,7 +81,7 @@ class Mistake:
     """A common wrong answer, and what to say of it.
 
     Attributes:
-        answer: the wrong function. An answer that returns the same on every input made the mistake.
+        answer: the wrong function. An answer that agrees with it on every input made this mistake.
         advice: one sentence that leads on, without the solution.
     """
 
@@ -164,7 +163,7 @@ def called(answer: Answer, *arguments: Any) -> Any:
 
 def _line(error: BaseException) -> str:
     """Return a clause with the line of the answer's cell or file that raised."""
-    frames = traceback.extract_tb(sys.exc_info()[2])
+    frames = traceback.extract_tb(error.__traceback__)
     mine = [each for each in frames if each.filename != __file__]
     return f" in line {mine[0].lineno}" if mine else ""
 

@@ -129,10 +129,6 @@ def _within(rate_per_s: float, service_s: float, bound_s: float) -> int:
     raise ValueError("a service takes longer than the bound")
 
 
-def _equal_parts(rate_per_s: float, service_s: Sequence[float], bound_s: float) -> list[int]:
-    return [_within(rate_per_s, each, bound_s / len(service_s)) for each in service_s]
-
-
 def _proportional(rate_per_s: float, service_s: Sequence[float], bound_s: float) -> list[int]:
     whole_s = math.fsum(service_s)
     return [_within(rate_per_s, each, bound_s * each / whole_s) for each in service_s]
@@ -158,10 +154,6 @@ _SERVERS = Exercise(
             _proportional,
             "you gave each station a part of the bound in proportion to its service; a station "
             "where a server buys more could take a smaller part, and save servers elsewhere",
-        ),
-        Mistake(
-            _equal_parts,
-            "you gave each station an equal part of the bound; slow stations need more of it",
         ),
         Mistake(
             _equal_servers,

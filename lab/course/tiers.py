@@ -136,7 +136,7 @@ def _planned(answer: Any, rng: np.random.Generator) -> None:
     check_function(answer)
     short, generous, most_runs = 0, 0, 0
     for _ in range(WORLDS):
-        needed, target = int(rng.integers(3, MOST_MACHINES - 2)), float(rng.uniform(0.8, 0.95))
+        needed, target = int(rng.integers(3, MOST_MACHINES - 2)), float(rng.uniform(0.6, 0.85))
         curve = _curve(needed, target, rng)
         counted = _Counted(curve, rng)
         value = called(answer, counted, target, MOST_MACHINES)
@@ -180,7 +180,7 @@ class _Counted:
     def __call__(self, machines: int, seed: int) -> float:
         self.runs += 1
         luck = stream(self._key, "course", int(machines), int(seed)).normal(0, NOISE)
-        return self._curve(int(machines)) + float(luck)
+        return float(np.clip(self._curve(int(machines)) + luck, 0.0, 1.0))
 
 
 STEPS = (

@@ -48,7 +48,8 @@ print(f"{np.mean(both_s <= summed_s):.1%} take at most the sum of both quantiles
 
 # %% [markdown]
 # More than 95 % do, because few requests are unlucky twice. Means add up, quantiles do not. A
-# planner that adds quantiles is too careful, and pays for servers that it does not need.
+# planner that adds 95 % quantiles is too careful here, and pays for servers that it does not need; one
+# that adds medians would promise too much.
 #
 # ## Step 2.1: The latency of a pipeline
 #

@@ -3,8 +3,8 @@
 #
 # The stations of the pipeline run on GPUs. A whole A100 is too much for most operators. By MIG, a
 # GPU is cut into *instances*, which have compute slices and memory of their own. By MPS, several
-# processes share an instance. A *batch* serves several requests at once. All times here were
-# measured on an A100.
+# processes share an instance. A *batch* serves several requests at once. Times here were measured
+# on an A100; those between measurements come from a fitted formula.
 #
 # **You learn** which cuts there are, and how batches, instances and processes trade latency for
 # throughput.

@@ -67,7 +67,7 @@ def lower_bound(samples, confidence):
 # cost, roughly. `measure(configuration, items)` returns the measured accuracies of that many new items;
 # all measurements together may take `budget` items, and once they are spent, arrays are shorter, then
 # empty. Return the cheapest configuration whose mean accuracy is at least `floor`. The costliest one
-# always is. You cannot be right in every world: the check draws 40 worlds, and lets six choices be
+# always is. You cannot be right in every world: the check draws 40 worlds, and lets four choices be
 # too inaccurate, and choices be one place too costly on average.
 
 

@@ -69,8 +69,8 @@ def alarm(observed_s, usual_s, sd_s):
 # %% [markdown]
 # ## Step 7.2: How soon does a planner react?
 #
-# `decisions` is a table of a run with a row for each plan that was ordered: `query`, `decided_s`, and
-# `in_force_s`, when the plan served its first request. At `drift_s`, the world drifted. Consider the
+# `decisions` is a table of a run with a row for each plan that was deployed: `query`, `decided_s`, and
+# `in_force_s`, when its models are loaded. At `drift_s`, the world drifted. Consider the
 # queries that had a decision up to then and at least one after it. How long after the drift was their
 # first new plan in force? Return the median of these times.
 

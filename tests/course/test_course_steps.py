@@ -2,6 +2,7 @@
 
 import sys
 import time
+from itertools import count
 from types import ModuleType
 
 import pytest
@@ -14,11 +15,12 @@ from tests.course.wrong_answers import WRONG
 
 STEPS = steps()
 SEEDS = (0, build.HIDDEN_SEED, 7)
+NUMBERS = count()
 
 
 def answers(notebook):
     """Return the function or class that each answer cell of a notebook defines, by step."""
-    module = ModuleType(f"answers_{id(notebook)}")  # so that planners can be pickled
+    module = ModuleType(f"answers_{next(NUMBERS)}")  # so that planners can be pickled
     sys.modules[module.__name__] = module
     scope, found = vars(module), {}
     for cell in notebook.cells:
