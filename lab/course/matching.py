@@ -166,12 +166,8 @@ WORLD = (
 )
 
 
-MARGIN = 1.1
-"""How many times as many users as by CheapestFeasible a planner must serve well."""
-
-
 def grade_planner(answer: Any, rng: np.random.Generator) -> None:
-    """Grade a planner: it keeps the contract, and clearly beats CheapestFeasible."""
+    """Grade a planner: it keeps the contract, and beats CheapestFeasible in a drawn world."""
     from planners import CheapestFeasible
 
     planner = _planner(answer)
@@ -185,10 +181,10 @@ def grade_planner(answer: Any, rng: np.random.Generator) -> None:
     mine, theirs = _goodput_of(planner, seed), _cached_goodput(CheapestFeasible, seed)
     if mine == 0:
         raise NotYetError("nobody is served well; does it deploy plans that are in time?")
-    if mine < MARGIN * theirs:
+    if mine <= theirs:
         raise NotYetError(
             f"{mine:.2f} users are served well on average, and {theirs:.2f} by CheapestFeasible "
-            f"(seed {seed}); {MARGIN - 1:.0%} more are wanted"
+            f"(seed {seed})"
         )
 
 
