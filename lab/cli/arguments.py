@@ -2,7 +2,7 @@
 
 import argparse
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import isfinite
 from typing import Any, NoReturn
 
@@ -107,3 +107,19 @@ def _on_argument(option: str, reason: str) -> str:
     if found := re.match(r"invalid (\w+) value: '?(.*?)'?$", reason, re.DOTALL):
         return f"{option}={found[2]}: {OF_ARGPARSE.get(found[1], f'must be a {found[1]}')}"
     return f"{option}{'' if reason.startswith('=') else ': '}{reason}"
+
+
+def add_overrides(tool: ArgumentParser, example: str = "") -> None:
+    """Add arguments for overrides and a configuration directory; `example` extends the help."""
+    words = f"overrides as for compass-sim{example}"
+    tool.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=words)
+    words = "directory of your own configuration files, such as DIR/experiment/mine.yaml"
+    tool.add_argument("--config-dir", metavar="DIR", help=words)
+    words = "let configuration files name classes of MODULE, which is imported and run"
+    tool.add_argument(
+        "--allow-import", action="append", default=[], metavar="MODULE", help=f"{words}; repeatable"
+    )
+
+
+Add = Callable[..., ArgumentParser]
+"""A function that makes the parser of a tool: `add(tools, name, place, help, description)`."""

@@ -7,13 +7,12 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from math import inf, isnan
+from math import isnan
 from pathlib import Path
 from textwrap import TextWrapper
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from lab.cli.arguments import ArgumentParser, number, whole
 from lab.common.errors import InputError, check_png, no_directory, one_line, why_not
 
 if TYPE_CHECKING:
@@ -85,27 +84,6 @@ def _say_regrets(run: Path, query: int, lines: TextWrapper) -> None:
         say(lines.fill(f"at {made.at_s:.1f} s, on {made.trigger}: {gained}"))
     if not regrets.found:
         say("No decision on this query was examined.")
-
-
-def add_regret(add: Callable[..., ArgumentParser], tools: Any, rows: str) -> None:
-    """Add the tool ``regret``; `add` adds a tool, and `rows` describes the option of that name."""
-    tool = add(
-        tools,
-        "regret",
-        "explain.regret",
-        "find the decisions of a run that alternatives would have improved",
-        "Goes through the planner's decisions in order and tries alternatives in forks of the run: "
-        "plans that fit, waiting and refusing. The regret of a decision is what the best one "
-        "gains; it then stays in force, so that regrets add up. The same command continues an "
-        "interrupted examination. Exit status: 0, or 2 for bad input.",
-    )
-    tool.add_argument("run", type=Path, metavar="RUN", help="directory of one planner's run")
-    words = "goodput, or cost at no loss of goodput (goodput)"
-    tool.add_argument("--by", choices=("goodput", "cost"), default="goodput", help=words)
-    words = "stop after this many hours; the same command continues (no limit)"
-    tool.add_argument("--hours", type=number, default=inf, metavar="H", help=words)
-    tool.add_argument("--out", type=Path, metavar="DIR", help="directory of the file (RUN)")
-    tool.add_argument("--rows", type=whole, default=MOST_ROWS, metavar="N", help=rows)
 
 
 def regret(options: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from lab.cli.serving_options import check_alone
+from lab.cli.options.serving import check_alone
 from lab.common.console import say, show_rows, warn
 from lab.common.errors import InputError, choices
 from lab.serving.observation import Observation, read_observation

@@ -1,15 +1,14 @@
 """The options of the tools for a browser."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lab.cli.arguments import ArgumentParser, whole
+from lab.cli.arguments import Add, whole
 
 PORT, SEEDS = 5006, 5
 
 
-def add_app(add: Callable[..., ArgumentParser], tools: Any) -> None:
+def add_app(add: Add, tools: Any) -> None:
     """Add the tool ``app``; `add` makes the parser of a tool."""
     app = add(
         tools,
@@ -31,7 +30,7 @@ def add_app(add: Callable[..., ArgumentParser], tools: Any) -> None:
     app.add_argument("--no-browser", action="store_true", help="do not open a browser")
 
 
-def add_animate(add: Callable[..., ArgumentParser], tools: Any) -> None:
+def add_animate(add: Add, tools: Any) -> None:
     """Add the tool ``animate``; `add` makes the parser of a tool."""
     animate = add(
         tools,

@@ -1,11 +1,10 @@
 """The options of the tools of ``compass-lab`` on services that really run."""
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lab.cli.arguments import ArgumentParser, number, whole
+from lab.cli.arguments import Add, ArgumentParser, number, whole
 from lab.common.errors import InputError
 
 OF_OBSERVATIONS = ("observations", "out")
@@ -13,7 +12,7 @@ OF_OBSERVATIONS = ("observations", "out")
 SEEDS = 5
 
 
-def add_observe(add: Callable[..., ArgumentParser], tools: Any) -> None:
+def add_observe(add: Add, tools: Any) -> None:
     """Add the tool ``observe``; `add` makes the parser of a tool."""
     observe = add(
         tools,
@@ -58,7 +57,7 @@ def add_observe(add: Callable[..., ArgumentParser], tools: Any) -> None:
     )
 
 
-def add_predict_and_compare(add: Callable[..., ArgumentParser], tools: Any) -> None:
+def add_predict_and_compare(add: Add, tools: Any) -> None:
     """Add the tools ``predict`` and ``compare``; `add` makes the parser of a tool."""
     predict = add(
         tools,
