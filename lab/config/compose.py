@@ -1,7 +1,7 @@
 """Turns overrides into a configuration, and a configuration into the objects of a run."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
@@ -135,7 +135,7 @@ def compose(overrides: Sequence[str]) -> DictConfig:
 def _composed(overrides: list[str]) -> DictConfig:
     """Compose a configuration, from a cache if overrides only choose options and set values."""
     parsed, known = OverridesParser.create().parse_overrides(overrides), groups()
-    if all(map(_is_plain, parsed)):
+    if all(_is_plain(one, known) for one in parsed):
         options = [one.key_or_group in known and type(one.value()) is not dict for one in parsed]
         chosen = [str(one.input_line) for one in compress(parsed, options)]
         values = compress(parsed, map(not_, options))
@@ -143,15 +143,22 @@ def _composed(overrides: list[str]) -> DictConfig:
         with suppress(OmegaConfBaseException):  # Hydra raises it again below, with an explanation.
             config = _of_options(tuple(chosen), changed_ns).copy()
             for one in values:
-                OmegaConf.update(config, one.key_or_group, one.value(), merge=True)
+                new = one.is_force_add()
+                OmegaConf.update(config, one.key_or_group, one.value(), merge=True, force_add=new)
             return config
     return _by_hydra(overrides)
 
 
-def _is_plain(override: Override) -> bool:
-    """Return whether an override only chooses an option or sets a value, without a sweep."""
-    changes = override.type is OverrideType.CHANGE and override.package is None
-    return changes and not (override.is_sweep_override() or override.is_hydra_override())
+def _is_plain(override: Override, known: Collection[str]) -> bool:
+    """Return whether an override only chooses an option of `known` groups or sets a value.
+
+    A sweep is not plain.
+    """
+    changes = override.type is OverrideType.CHANGE
+    sets = override.is_force_add() and override.key_or_group not in known
+    if override.is_sweep_override() or override.is_hydra_override():
+        return False
+    return (changes or sets) and override.package is None
 
 
 @lru_cache(maxsize=64)

@@ -481,5 +481,7 @@ def _affordable(
         """Return the charge for the first ``items`` items, which never decreases with ``items``."""
         return bench.run(configuration, missing[:items], workers, factors).charged_s
 
+    if charged_s(1) > budget_s:
+        return None  # mostly so, once a budget is nearly spent
     most = bisect_right(range(len(missing)), budget_s, key=charged_s) - 1
-    return bench.run(configuration, missing[:most], workers, factors) if most > 0 else None
+    return bench.run(configuration, missing[:most], workers, factors)
