@@ -26,7 +26,7 @@ from lab.run_cache.jobs import on_cluster, prepare_workers, told_if_killed
 from lab.run_cache.keys import code, shipped_configuration
 from lab.runs.api import Result, composed, result_of
 from lab.runs.run_directory import held
-from lab.version import BLAS, versions
+from lab.version import software
 from sim.api.planner import Settings
 
 S_PER_HOUR = 3600.0
@@ -66,13 +66,9 @@ class Plan:
 
     @property
     def code(self) -> str:
-        """A hash of the code, the tables and the configuration on which the runs depend.
-
-        The processor is left out. It changes last bits, and an atlas may use many machines.
-        """
-        software = {name: each for name, each in versions().items() if name != BLAS}
+        """A hash of the code, the tables and the configuration on which the runs depend."""
         parts = [code((planner_override(name),), __name__) for name in self.planners]
-        parts += [shipped_configuration(), json.dumps(software)]
+        parts += [shipped_configuration(), json.dumps(software())]
         return sha256("".join(parts).encode()).hexdigest()[:16]
 
 

@@ -1,7 +1,8 @@
 """The key of a run: a hash of everything that its result depends on.
 
 It covers the configuration, the seed, the modules of this repository that the run imports directly
-or indirectly, the user's modules and files that the configuration names, and package versions.
+or indirectly, the user's modules and files that the configuration names, and package versions. It
+leaves out the processor, since kept runs may come from many machines.
 """
 
 import ast
@@ -17,7 +18,7 @@ from omegaconf import OmegaConf
 
 from lab.config.compose import Setup, set_up
 from lab.runs.api import composed
-from lab.version import versions
+from lab.version import software
 from scenarios.applications.keyed_tables import SUFFIXES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -124,7 +125,7 @@ def run_key(overrides: tuple[str, ...], seed: int, module: str, measure: str) ->
         str(seed),
         f"{module}.{measure}",
         code(overrides, module),
-        json.dumps(versions()),
+        json.dumps(software()),
     )
     return sha256("\0".join(parts).encode()).hexdigest()[:32]
 

@@ -44,8 +44,14 @@ def test_a_run_is_made_anew_where_a_table_in_a_directory_has_changed(tmp_path: P
     assert key(named) == before
 
 
-@pytest.mark.parametrize("name", ["compass-sim", "python", *version.DECISIVE, version.BLAS])
+@pytest.mark.parametrize("name", ["compass-sim", "python", *version.DECISIVE])
 def test_a_run_is_made_anew_by_other_versions(name: str, monkeypatch) -> None:
     before, installed = key(), version.versions()
-    monkeypatch.setattr(run_keys, "versions", lambda: {**installed, name: "0.0"})
+    monkeypatch.setattr(version, "versions", lambda: {**installed, name: "0.0"})
     assert key() != before
+
+
+def test_a_run_of_another_processor_is_kept(monkeypatch) -> None:
+    before, installed = key(), version.versions()
+    monkeypatch.setattr(version, "versions", lambda: {**installed, version.BLAS: "another"})
+    assert key() == before
