@@ -1,5 +1,7 @@
 """What audits show about a query's accuracy."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from compass_worlds import arriving, with_context
@@ -120,3 +122,36 @@ def test_alarms_are_forgotten_after_two_minutes():
     assert kept[0] == (3.0,)
     assert kept[-1][-1] == 250.0
     assert min(kept[-1]) > 130.0
+
+
+@pytest.mark.parametrize(("above", "least", "most"), [(0.0, 0.6, 0.8), (0.02, 0.05, 0.2)])
+def test_repeated_tests_of_the_floor_raise_as_many_false_alarms_as_the_docs_say(above, least, most):
+    alarmed = [
+        alarmed_once(seed, 0.8 + above, lambda found: found.missed(0.8, 0.01))
+        for seed in range(150)
+    ]
+    assert least < np.mean(alarmed) < most
+
+
+def test_repeated_tests_of_drift_raise_as_many_false_alarms_as_the_docs_say():
+    alarmed = [
+        alarmed_once(seed, 0.8, partial(Audits.changed, seen=profiled(seed), alpha=0.001))
+        for seed in range(150)
+    ]
+    assert 0.15 < np.mean(alarmed) < 0.35
+
+
+def profiled(seed):
+    """Return what profiling shows of a configuration whose accuracy is 0.8."""
+    items = np.random.default_rng((seed, 1)).normal(0.8, 0.2, 192)
+    return shown(items.mean(), len(items), items.std(ddof=1))
+
+
+def alarmed_once(seed, accuracy, alarms):
+    """Return whether any of 120 audits of a query without a change raises an alarm."""
+    rng, found = np.random.default_rng(seed), Audits(0, 0.0)
+    for _ in range(120):
+        found = found._replace(sums=with_more(found.sums, rng.normal(accuracy, 0.2, ITEMS)))
+        if alarms(found):
+            return True
+    return False
