@@ -68,7 +68,8 @@ SMOOTH_RUNS = {
     "compass_sees_truth application=speech_recognition seed=0 "
     "network=wired workload.rate=0.03",
     "content": "-m experiment=paper/fig17_content planner=compass,compass_no_replanning,cherrypick,"
-    "infaas_5s,jellybean_5s,jellybean_checked,videostorm_15s,videostorm_max_min seed=0",
+    "infaas_5s,jellybean_5s,jellybean_checked,videostorm_15s,videostorm_max_min seed=0 "
+    "network=mobile",
 }
 """Runs in the smooth world, by their names; with ``-m``, there is one for each planner."""
 

@@ -254,7 +254,7 @@ def test_tiers_are_judged_one_by_one() -> None:
     assert [each.verdict for each in found] == [Verdict.DIFFERS, Verdict.AGREES]
 
 
-@pytest.mark.parametrize(("optimum_s", "verdict"), [(2.0, Verdict.AGREES), (25.0, Verdict.UNKNOWN)])
+@pytest.mark.parametrize(("optimum_s", "verdict"), [(2.0, Verdict.AGREES), (75.0, Verdict.UNKNOWN)])
 def test_violations_return_or_do_not_unless_not_even_the_optimum_recovers(
     optimum_s, verdict
 ) -> None:

@@ -8,13 +8,15 @@ The rate counts as returned if it ends within 5 percentage points of its earlier
 which is solved repeatedly on the true values, runs for comparison. Where it does not recover
 either, because no plan serves some queries after the step, the case decides nothing.
 
-The content scene is chosen so that the ILP can still serve nearly all queries. VOiCES is the only
-data set of speech whose content has several strata. The shift lowers the accuracy of every
-configuration on VOiCES to about 0.7 of its earlier value. Accuracy floors are at 0.6 of the best
-accuracy. After the shift, the best model still meets them, but the smallest model, which had 0.74
-of the best accuracy, does not. One L4 machine can serve the queries of the first half by either
-model, but those of the whole run only by the smallest one, so beliefs about the smallest model
-matter.
+Links are those of homes. On mobile links, even the ILP misses the SLO for four fifths of the time
+before any step, so a step there shows nothing.
+
+In the content scene, VOiCES is the only data set, because it is the only one of speech whose
+content has several strata. The shift lowers the accuracy of every configuration on VOiCES to about
+0.7 of its earlier value. Accuracy floors are at 0.6 of the best accuracy. After the shift, the best
+model still meets them, but the smallest model, which had 0.74 of the best accuracy, does not. One
+L4 machine can serve the queries of the first half by either model, but those of the whole run only
+by the smallest one, so beliefs about the smallest model matter.
 """
 
 from collections.abc import Iterator
@@ -52,8 +54,9 @@ ILP_EVERY_S = 10.0
 """Seconds between two solutions of the ILP, which take most of the time of a run."""
 
 GOAL_POINTS = 5.0
-FEASIBLE_PERCENT = 10.0
-"""Largest mean violation rate of the optimum at the end in a case that judges recovery."""
+FEASIBLE_PERCENT = 70.0
+"""Largest mean violation rate of the optimum at the end in a case that judges recovery. As in other
+scenes, somebody must serve 30 % of the time."""
 WINDOW_S = 30.0
 BEFORE_S = LAST_S = 120.0
 """Lengths of the periods before the step and at the end of the run whose rates are compared."""
