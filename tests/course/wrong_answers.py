@@ -101,6 +101,14 @@ def first_input(after, time_s):
     end_s = {}
     for operator, before in after.items():
         end_s[operator] = time_s[operator] + min((end_s[each] for each in before), default=0)
+    return max(end_s.values())
+
+
+@wrong("2.1", "last operator of the dictionary")
+def until_the_last_in_order(after, time_s):
+    end_s = {}
+    for operator, before in after.items():
+        end_s[operator] = time_s[operator] + max((end_s[each] for each in before), default=0)
     return end_s[operator]
 
 
@@ -469,6 +477,26 @@ def squared(pause_s, drifts_per_s, loss):
 @wrong("8.1", "leave something")
 def capped(capacity, demand, weight):
     return [min(d, capacity * w / sum(weight)) for d, w in zip(demand, weight, strict=True)]
+
+
+@wrong("8.1", "share once")
+def one_round(capacity, demand, weight):
+    shares = capped(capacity, demand, weight)
+    wanting = [tier for tier, each in enumerate(demand) if shares[tier] < each]
+    level = (capacity - sum(shares)) / sum(weight[tier] for tier in wanting)
+    for tier in wanting:
+        shares[tier] = min(demand[tier], shares[tier] + level * weight[tier])
+    return shares
+
+
+@wrong("8.1", "something is left")
+def two_rounds(capacity, demand, weight):
+    shares = one_round(capacity, demand, weight)
+    wanting = [tier for tier, each in enumerate(demand) if shares[tier] < each]
+    level = (capacity - sum(shares)) / sum(weight[tier] for tier in wanting)
+    for tier in wanting:
+        shares[tier] = min(demand[tier], shares[tier] + level * weight[tier])
+    return shares
 
 
 @wrong("8.1", "whatever its weight")
