@@ -59,7 +59,7 @@ def _of_last_s(after: After, time_s: Mapping[str, float]) -> float:
     return max(_times_s(after, time_s, OPERATORS[-1]))
 
 
-def _first_inputs_s(after: After, time_s: Mapping[str, float], of: Sequence[str]) -> float:
+def _first_inputs_s(of: Sequence[str], after: After, time_s: Mapping[str, float]) -> float:
     """Return when some operators have ended if joins go on with their first input."""
     return max(min(_times_s(after, time_s, each)) for each in of)
 
@@ -80,8 +80,8 @@ _LATENCY = Exercise(
             lambda after, time_s: sum(time_s.values()),
             "you add all operators up, but branches of a fork run at the same time",
         ),
-        Mistake(lambda *case: _first_inputs_s(*case, OPERATORS), _FIRST_INPUT),
-        Mistake(lambda *case: _first_inputs_s(*case, OPERATORS[-1:]), _FIRST_INPUT),
+        Mistake(lambda *case: _first_inputs_s(OPERATORS, *case), _FIRST_INPUT),
+        Mistake(lambda *case: _first_inputs_s(OPERATORS[-1:], *case), _FIRST_INPUT),
         Mistake(
             _of_last_s,
             "that is when the last operator of the dictionary has ended; nothing may follow "

@@ -13,9 +13,8 @@ from lab.course.grading import (
     Mistake,
     NotYetError,
     Step,
-    called,
     check_function,
-    shown,
+    formed,
 )
 from scenarios.random_streams import stream
 
@@ -164,11 +163,12 @@ def _planned(answer: Any, rng: np.random.Generator) -> None:
         needed, target = int(rng.integers(3, MOST_MACHINES - 2)), float(rng.uniform(0.6, 0.85))
         curve = _curve(needed, target, rng)
         counted = _Counted(curve, rng)
-        value = called(answer, counted, target, MOST_MACHINES)
-        if not whole(value) or not 1 <= value <= MOST_MACHINES:
-            raise NotYetError(
-                f"a whole number of machines is wanted, such as 4; it returned {shown(value)}"
-            )
+        value = formed(
+            answer,
+            (counted, target, MOST_MACHINES),
+            f"a whole number of machines, from 1 to {MOST_MACHINES}",
+            lambda machines: whole(machines) and 1 <= machines <= MOST_MACHINES,
+        )
         short += value < needed
         generous += value > needed + 1
         most_runs = max(most_runs, counted.runs)

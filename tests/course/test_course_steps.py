@@ -141,6 +141,22 @@ def test_forms_and_errors_become_feedback():
     assert " % is 0.4" in check("1.2", lambda bound, share: 40 + bound / 1e3).text
 
 
+@pytest.mark.parametrize(
+    ("name", "answer", "said"),
+    [
+        ("4.2", lambda model, per_s, bound_s: (5, int(per_s)), "slices must be one of 1, 2, 3, 4"),
+        ("4.2", lambda model, per_s, bound_s: (1, int(per_s)), "batch must be one of 1, 2, 4, 8"),
+        ("4.3", lambda model, batch, bound_s: (6, batch), "slices must be one of 1, 2, 3, 4, 7"),
+        ("4.3", lambda model, batch, bound_s: (7, 20 + batch), "processes must be one of 1, 2, 3"),
+        ("6.2", lambda measure, count, floor, budget: count, "from 0 to 7; it returned 8"),
+        ("7.1", lambda observed_s, usual_s, sd_s: len(observed_s), "or -1; it returned 400"),
+        ("8.2", lambda goodput, target, most: None, "missing return"),
+    ],
+)
+def test_values_out_of_range_are_told_what_is_allowed(name, answer, said):
+    assert said in check(name, answer).text
+
+
 @pytest.mark.parametrize("name", STEPS)
 def test_hints_get_longer_and_differ(name):
     hints = [hint(name, level) for level in (1, 2, 3)]
