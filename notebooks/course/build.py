@@ -129,8 +129,11 @@ def _defined(code: str) -> str:
 
 
 def _slide(cell: NotebookNode) -> str:
-    """Return where a cell is on the slides: headings begin slides, answers and tests are none."""
-    if "nbgrader" in cell.metadata or cell.source.startswith("# print(hint("):
+    """Return where a cell is on the slides: headings begin slides.
+
+    Answers, tests, hints and imports are on none.
+    """
+    if "nbgrader" in cell.metadata or cell.source.startswith(("# print(hint(", "import ", "from ")):
         return "skip"
     heading = cell.cell_type == "markdown" and cell.source.startswith("#")
     return "slide" if heading else "-"
