@@ -16,12 +16,35 @@ from notebooks.course.__main__ import main as make
 DOCS = build.HERE.parents[1] / "docs" / "course"
 
 
-def test_eight_notebooks_and_at_least_fourteen_steps():
+def test_eight_notebooks_and_twenty_one_steps():
     assert [name[:2] for name in build.names()] == [f"{number}_" for number in range(1, 9)]
-    assert len(steps()) >= 14
+    assert len(steps()) == 21
     index = (DOCS / "index.md").read_text(encoding="utf-8")
     for name in build.names():
         assert re.search(rf"^{name}$", index, re.M), "not in the table of contents"
+
+
+def test_the_notebooks_have_the_steps_points():
+    cells = [
+        cell.metadata.get("nbgrader", {})
+        for name in build.names()
+        for cell in nbformat.read(build.RELEASED / f"{name}.ipynb", 4).cells
+    ]
+    found = {each["grade_id"]: each["points"] for each in cells if each.get("grade")}
+    assert found == {
+        f"check-{step.name.replace('.', '-')}": step.points for step in steps().values()
+    }
+
+
+def test_the_guide_has_all_steps_and_their_points():
+    guide = (DOCS / "guide.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \d+ \| \[.*?\| (.*?) \| ([\d, ]+) \|$", guide, re.M)
+    listed = [name for text, _ in rows for name in re.findall(r"\b\d\.\d\b", text)]
+    points = [int(each) for _, text in rows for each in text.split(",")]
+    assert listed == [*steps()]
+    assert points == [step.points for step in steps().values()]
+    assert f"There are {sum(points)} points." in guide
+    assert re.findall(r"^\| (\d\.\d) \|", guide, re.M) == [*steps()], "common mistakes"
 
 
 @pytest.mark.parametrize("name", build.names())
