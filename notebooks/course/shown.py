@@ -28,7 +28,12 @@ def executed(name: str) -> NotebookNode:
 def write_page(name: str) -> Path:
     """Write the page of a notebook, with its figures in a directory next to it."""
     source = f"*The notebook `{name}.ipynb`, which `python -m lab.course DIRECTORY` copies.*"
-    return _pages.write_to(PAGES, name, executed(name), source)
+    made = executed(name)
+    for cell in made.cells:  # the notebook of the project has its page elsewhere
+        cell.source = cell.source.replace(
+            f"]({build.DRIFT}.ipynb)", f"](../notebooks/{build.DRIFT_TEXT}.md)"
+        )
+    return _pages.write_to(PAGES, name, made, source)
 
 
 def slides(notebook: NotebookNode, title: str) -> str:
