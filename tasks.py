@@ -5,6 +5,7 @@
     python3 tasks.py test [PYTEST ARG ...] set up, and run the tests
     python3 tasks.py slow                  set up with [serve], and run the longer checks
     python3 tasks.py app-test              set up with [app], and test the app in a browser
+    python3 tasks.py course-test           set up with nbgrader, and grade the course's notebooks
     python3 tasks.py lint                  set up, and run linter, type checker and layers
     python3 tasks.py docs                  set up, and build the site into docs/_build
     python3 tasks.py lock [UV OPTION ...]  pin packages for pyproject.toml (--upgrade: the newest),
@@ -37,11 +38,12 @@ LOCKS = {
     "slow": ("pyproject.toml", "--extra", "test", "--extra", "serve"),
     "app-test": ("pyproject.toml", "--extra", "test", "--extra", "app", "--extra", "app-test"),
     "docs": ("pyproject.toml", "--extra", "docs"),
+    "course-test": ("pyproject.toml", "--extra", "test", "--extra", "course-test"),
     "run": ("pyproject.toml",),
     "build": ("--group", "build"),
     "supply": ("--group", "supply"),
 }
-"""What each file of `requirements/` pins; the later ones keep to the versions of the first."""
+"""What each file of `requirements/` pins; each keeps to the versions of those before it."""
 
 
 def main(arguments: list[str]) -> int:
@@ -57,6 +59,7 @@ def main(arguments: list[str]) -> int:
         "test": [("pytest", *rest)],
         "slow": [("pytest", "-m", "slow", *rest)],
         "app-test": [("pytest", "-m", "browser", "tests/browser", *rest)],
+        "course-test": [("pytest", "-m", "nbgrader", "tests/course/test_nbgrader.py", *rest)],
         "lint": [
             ("ruff", "check", "."),
             ("ruff", "format", "--check", "."),
@@ -141,11 +144,13 @@ def lock(options: list[str]) -> int:
         *("--custom-compile-command", "python3 tasks.py lock"),
         *("--build-constraints", "requirements/build.txt"),
     )
+    same: tuple[str, ...] = ()
     for need, what in LOCKS.items():
-        same = () if need == "test" else ("--constraint", "requirements/test.txt")
-        written = ("--output-file", f"requirements/{need}.txt")
-        if status := call(SUPPLY / SCRIPTS / "uv", *compiler, *same, *what, *options, *written):
+        file = f"requirements/{need}.txt"
+        locked = (*compiler, *same, *what, *options, "--output-file", file)
+        if status := call(SUPPLY / SCRIPTS / "uv", *locked):
             return status
+        same = (*same, "--constraint", file)
     set_up("supply")  # the pins of these tools may be new, too
     return call(SUPPLY / SCRIPTS / "python", str(REQUIREMENTS / "licences.py"))
 

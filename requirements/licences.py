@@ -13,7 +13,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "reference" / "licences.md"
-NEEDS = ("run", "build", "test", "docs", "app-test", "supply")
+NEEDS = ("run", "build", "test", "docs", "app-test", "course-test", "supply")
 PIN = re.compile(r"^([\w.-]+)==([^\s;]+)(.*?)\s*\\?$", re.MULTILINE)
 HEAD = """\
 # Licences of the dependencies
@@ -21,8 +21,9 @@ HEAD = """\
 `python3 tasks.py` installs these packages. `python3 tasks.py lock` writes this page from the
 metadata of the pinned versions. It shows what each package declares; libraries that a package
 bundles may have further licences. *run* means needed by the simulator, *build* by its installation,
-*test* and *docs* by its tests and its site, *app-test* by the app and its tests in a browser, and
-*supply* by the tools that pin and list packages.
+*test* and *docs* by its tests and its site, *app-test* by the app and its tests in a browser,
+*course-test* by the tests of the course under nbgrader, and *supply* by the tools that pin and list
+packages.
 
 | package | version | licence | for |
 |---|---|---|---|
@@ -47,24 +48,31 @@ def main() -> None:
 
 def licences(pins: dict[str, dict[str, str]]) -> dict[str, str]:
     """Return the licence of each package, whether it is for this system or for another."""
-    lines = [
-        f"{name}=={version}{marker if len(versions) > 1 else ''}\n"
-        for name, versions in pins.items()
-        for version, marker in versions.items()
-    ]
+    here: list[str] = []
+    windows: list[str] = []  # an sdist of these can need tools to build that are not here
+    for name, versions in pins.items():
+        for version, marker in versions.items():
+            alone = "== 'win32'" in marker or "== 'nt'" in marker
+            line = f"{name}=={version}{marker if len(versions) > 1 else ''}\n"
+            (windows if alone else here).append(line)
+    found = [*metadata(here), *metadata(windows, "--platform", "win_amd64")]
+    return {re.sub(r"[-_.]+", "-", one["name"]).lower(): licence(one) for one in found}
+
+
+def metadata(lines: list[str], *options: str) -> list[dict[str, Any]]:
+    """Return the metadata of the packages in lines of requirements."""
     with tempfile.TemporaryDirectory() as scratch:
         wanted, report = Path(scratch, "wanted.txt"), Path(scratch, "report.json")
         wanted.write_text("".join(lines))
         subprocess.run(
             [
-                *(sys.executable, "-m", "pip", "install", "--quiet", "--dry-run"),
+                *(sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", *options),
                 *("--ignore-installed", "--no-deps", "--report", report, "--requirement", wanted),
             ],
             check=True,
         )
         found = json.loads(report.read_text(encoding="utf-8"))["install"]
-    metadata = [package["metadata"] for package in found]
-    return {re.sub(r"[-_.]+", "-", one["name"]).lower(): licence(one) for one in metadata}
+    return [package["metadata"] for package in found]
 
 
 def licence(metadata: dict[str, Any]) -> str:

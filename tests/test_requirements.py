@@ -13,8 +13,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
-NEEDS = ("app-test", "build", "docs", "run", "supply", "test")
-TOGETHER = ("app-test", "build", "docs", "run", "test")
+NEEDS = ("app-test", "build", "course-test", "docs", "run", "supply", "test")
+TOGETHER = ("app-test", "build", "course-test", "docs", "run", "test")
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 
 
@@ -73,6 +73,11 @@ def test_what_pyproject_names_is_pinned_as_it_asks() -> None:
         "app-test": [
             wanted
             for extra in ("test", "app", "app-test")
+            for wanted in project["optional-dependencies"][extra]
+        ],
+        "course-test": [
+            wanted
+            for extra in ("test", "course-test")
             for wanted in project["optional-dependencies"][extra]
         ],
         "build": described["build-system"]["requires"] + groups["build"],

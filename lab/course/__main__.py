@@ -32,6 +32,7 @@ def main(arguments: list[str]) -> int:
             f"python -m lab.course: {error.filename or folder}: {error.strerror}", file=sys.stderr
         )
         return 2
+    print(f"to open them: jupyter lab {folder}")
     return 0
 
 

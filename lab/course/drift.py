@@ -16,9 +16,8 @@ from lab.course.grading import (
     Mistake,
     NotYetError,
     Step,
-    called,
     check_function,
-    shown,
+    formed,
 )
 
 STREAMS = 30
@@ -62,11 +61,12 @@ def _watched(answer: Any, rng: np.random.Generator) -> None:
 
 
 def _alarm(answer: Any, observed_s: Array, usual_s: float, sd_s: float) -> int:
-    value = called(answer, observed_s.copy(), usual_s, sd_s)
-    if not whole(value) or not NO_ALARM <= value < len(observed_s):
-        raise NotYetError(
-            f"the number of an observation is wanted, or -1; it returned {shown(value)}"
-        )
+    value = formed(
+        answer,
+        (observed_s.copy(), usual_s, sd_s),
+        f"the number of an observation, from 0 to {len(observed_s) - 1}, or -1",
+        lambda at: whole(at) and NO_ALARM <= at < len(observed_s),
+    )
     return int(value)
 
 

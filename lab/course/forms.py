@@ -35,6 +35,19 @@ def _sequence(value: Any) -> bool:
     return indexed and not isinstance(value, str | bytes | dict)
 
 
+def beyond_one(value: float, what: str) -> str:
+    """Say that a share is not between 0 and 1, or nothing if it is.
+
+    Args:
+        value: the share.
+        what: what it is, such as ``"a share"``.
+    """
+    if 0 <= value <= 1:
+        return ""
+    percent = f": {value:g} % is {value / 100:g}" if 1 < value <= 100 else ""
+    return f"{what} lies between 0 and 1{percent}"
+
+
 def near(value: float, truth: float, tolerance: float = 1e-6) -> str:
     """Say whether a number is too large or too small, or nothing if it is near the truth.
 

@@ -3,6 +3,7 @@
 import heapq
 import math
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +70,28 @@ def exponential_requests(
 
 SITES = ("device", "edge", "cloud")
 """Where operators run; data only move upward, from the first to the last."""
+
+
+class World(NamedTuple):
+    """A pipeline whose operators follow each other, and the sites where they can run.
+
+    Attributes:
+        work_s: seconds of each operator at speed 1.
+        sent_bits: bits of the input of each operator; the first input is on the device.
+        speed: by site.
+        price: by site, per second of computing.
+        links: by the site to which a link leads from the one below it, its capacity in bit/s and
+            its delay in seconds.
+        bound_s: most seconds that a request may take.
+    """
+
+    work_s: list[float]
+    sent_bits: list[float]
+    speed: dict[str, float]
+    price: dict[str, float]
+    links: dict[str, tuple[float, float]]
+    bound_s: float
+
 
 INSTANCES = {1: 7, 2: 3, 3: 2, 4: 1, 7: 1}
 """How many equal instances an A100 can have at most, by their compute slices."""

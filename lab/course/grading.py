@@ -111,7 +111,7 @@ class Exercise:
         """Raise `NotYetError` or `UnansweredError` unless the answer is right for every input."""
         check_function(answer)
         cases = list(self.draw(rng))
-        found = [self._called(answer, arguments) for arguments in cases]
+        found = [formed(answer, copy.deepcopy(each), self.wanted, self.has_form) for each in cases]
         complaints = [
             self.complaint(value, *copy.deepcopy(arguments))
             for value, arguments in zip(found, cases, strict=True)
@@ -129,14 +129,6 @@ class Exercise:
             f"{', '.join(map(shown, cases[first]))})"
         )
 
-    def _called(self, answer: Answer, arguments: Arguments) -> Any:
-        value = called(answer, *copy.deepcopy(arguments))
-        if not self.has_form(value):
-            nothing = "; it returned nothing, so look for a missing return"
-            got = nothing if value is None else f"; it returned {shown(value)}"
-            raise NotYetError(f"it must return {self.wanted}{got}")
-        return value
-
 
 def check_function(answer: Any) -> None:
     """Raise `NotYetError` or `UnansweredError` unless an answer is a function."""
@@ -147,6 +139,18 @@ def check_function(answer: Any) -> None:
             f"the function itself is wanted, not a value such as {shown(answer)}: write its name "
             "without parentheses"
         )
+
+
+def formed(
+    answer: Answer, arguments: Arguments, wanted: str, has_form: Callable[[Any], bool]
+) -> Any:
+    """Return what an answer returns; another form than that wanted becomes feedback."""
+    value = called(answer, *arguments)
+    if not has_form(value):
+        nothing = "; it returned nothing, so look for a missing return"
+        got = nothing if value is None else f"; it returned {shown(value)}"
+        raise NotYetError(f"it must return {wanted}{got}")
+    return value
 
 
 def called(answer: Answer, *arguments: Any) -> Any:

@@ -16,24 +16,27 @@ OPERATORS = ("sampler", "denoiser", "speech", "language", "decoder", "answer")
 
 
 def _graphs(rng: np.random.Generator) -> Iterable[Arguments]:
-    """Draw pipelines that fork and join; each operator comes after one or two earlier ones."""
-    for _ in range(5):
-        after: dict[str, tuple[str, ...]] = {OPERATORS[0]: ()}
-        for number_, operator in enumerate(OPERATORS[1:-1], start=1):
-            count = int(rng.integers(1, min(number_, 2) + 1))
-            chosen = rng.choice(number_, size=count, replace=False)
-            after[operator] = tuple(OPERATORS[each] for each in sorted(chosen))
-        followed = {each for before in after.values() for each in before}
-        after[OPERATORS[-1]] = tuple(each for each in after if each not in followed)
-        times = rng.uniform(0.05, 0.6, len(OPERATORS))
-        yield after, dict(zip(OPERATORS, map(float, times), strict=True))
+    """Draw pipelines that fork and join; in some, a branch ends after the last operator."""
+    for ends in (1, 1, 1, 2, 2):
+        while True:
+            after = _after(rng, ends)
+            times = map(float, rng.uniform(0.05, 0.6, len(OPERATORS)))
+            time_s = dict(zip(OPERATORS, times, strict=True))
+            if ends == 1 or _of_last_s(after, time_s) < max(_all_times_s(after, time_s)):
+                yield after, time_s
+                break
 
 
-def _paths(after: After, operator: str) -> list[tuple[str, ...]]:
-    """Return all paths that end at an operator."""
-    if not after[operator]:
-        return [(operator,)]
-    return [(*path, operator) for each in after[operator] for path in _paths(after, each)]
+def _after(rng: np.random.Generator, ends: int) -> After:
+    """Draw which operators each one comes after: one or two, but the last joins all but some."""
+    after: dict[str, tuple[str, ...]] = {OPERATORS[0]: ()}
+    for number_, operator in enumerate(OPERATORS[1:-1], start=1):
+        count = int(rng.integers(1, min(number_, 2) + 1))
+        chosen = rng.choice(number_, size=count, replace=False)
+        after[operator] = tuple(OPERATORS[each] for each in sorted(chosen))
+    unjoined = _ends(after)
+    after[OPERATORS[-1]] = tuple(unjoined[: len(unjoined) + 1 - ends]) or (OPERATORS[0],)
+    return after
 
 
 def _ends(after: After) -> list[str]:
@@ -41,14 +44,31 @@ def _ends(after: After) -> list[str]:
     return [each for each in after if each not in followed]
 
 
-def _path_times(after: After, time_s: Mapping[str, float]) -> list[float]:
-    paths = [path for end in _ends(after) for path in _paths(after, end)]
-    return [math.fsum(time_s[each] for each in path) for path in paths]
+def _times_s(after: After, time_s: Mapping[str, float], end: str) -> list[float]:
+    """Return the seconds of each path that ends at an operator."""
+    before = [each for one in after[end] for each in _times_s(after, time_s, one)]
+    return [time_s[end] + each for each in before or [0.0]]
+
+
+def _all_times_s(after: After, time_s: Mapping[str, float]) -> list[float]:
+    return [each for end in _ends(after) for each in _times_s(after, time_s, end)]
+
+
+def _of_last_s(after: After, time_s: Mapping[str, float]) -> float:
+    """Return when the last operator has ended, though another branch may end later."""
+    return max(_times_s(after, time_s, OPERATORS[-1]))
+
+
+def _first_inputs_s(of: Sequence[str], after: After, time_s: Mapping[str, float]) -> float:
+    """Return when some operators have ended if joins go on with their first input."""
+    return max(min(_times_s(after, time_s, each)) for each in of)
 
 
 def _latency(value: float, after: After, time_s: Mapping[str, float]) -> str:
-    return near(value, max(_path_times(after, time_s)))
+    return near(value, max(_all_times_s(after, time_s)))
 
+
+_FIRST_INPUT = "a join waits for all of its inputs; you went on with the first"
 
 _LATENCY = Exercise(
     "a number of seconds, such as 1.2",
@@ -60,9 +80,12 @@ _LATENCY = Exercise(
             lambda after, time_s: sum(time_s.values()),
             "you add all operators up, but branches of a fork run at the same time",
         ),
+        Mistake(lambda *case: _first_inputs_s(OPERATORS, *case), _FIRST_INPUT),
+        Mistake(lambda *case: _first_inputs_s(OPERATORS[-1:], *case), _FIRST_INPUT),
         Mistake(
-            lambda after, time_s: min(_path_times(after, time_s)),
-            "a join waits for all of its inputs; you went on with the first",
+            _of_last_s,
+            "that is when the last operator of the dictionary has ended; nothing may follow "
+            "another one either, and it can end later",
         ),
         Mistake(
             lambda after, time_s: max(time_s.values()),
@@ -70,7 +93,7 @@ _LATENCY = Exercise(
             "can serve, but one request passes several operators",
         ),
         Mistake(
-            lambda after, time_s: np.mean(_path_times(after, time_s)),
+            lambda after, time_s: np.mean(_all_times_s(after, time_s)),
             "that is the mean over the paths; a join waits for the slowest of its inputs",
         ),
     ),

@@ -1,18 +1,16 @@
 """Graders of notebook 3: where operators run."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations_with_replacement, pairwise, product
-from typing import Any
 
 import numpy as np
 import polars as pl
 
-from lab.course.forms import names, near, number
-from lab.course.given import SITES
+from lab.course.forms import beyond_one, names, near, number
+from lab.course.given import SITES, World
 from lab.course.grading import Arguments, Exercise, Mistake, Step
 
-Links = Mapping[str, tuple[float, float]]
 Sites = tuple[str, ...]
 OPERATORS = 4
 
@@ -22,132 +20,81 @@ def _worlds(rng: np.random.Generator) -> Iterable[Arguments]:
     drawn = 0
     while drawn < 6:
         world = _world(rng)
-        work_s, sent_bits, speed, _, links = world
-        times = [_latency_s(each, work_s, sent_bits, speed, links) for each in _upward(OPERATORS)]
-        bound_s = float(np.quantile(times, rng.uniform(0.2, 0.5)))
-        case = (*world, bound_s)
-        best = _cheapest(*case)
-        tempting = (_cheapest_computing(*case), _fastest(*case), ("device",) * OPERATORS)
+        times = [_latency_s(each, world) for each in _upward()]
+        world = world._replace(bound_s=float(np.quantile(times, rng.uniform(0.2, 0.5))))
+        best = _cheapest(world)
+        tempting = (_cheapest(world, _compute_s), _fastest(world), ("device",) * OPERATORS)
         if best not in tempting and len({*best}) > 1:
             drawn += 1
-            yield case
+            yield (world,)
 
 
-def _world(rng: np.random.Generator) -> Arguments:
-    work_s = [float(each) for each in rng.uniform(0.02, 0.4, OPERATORS)]
-    sent_bits = [float(each) for each in 1e6 * np.sort(rng.lognormal(0, 1, OPERATORS))[::-1]]
-    speed = {"device": float(rng.uniform(0.1, 0.4)), "edge": 1.0, "cloud": float(rng.uniform(2, 4))}
-    price = {"device": 0.0, "edge": float(rng.uniform(1, 2)), "cloud": float(rng.uniform(3, 9))}
-    links = {
-        "edge": (float(rng.uniform(2e6, 2e7)), float(rng.uniform(0.005, 0.02))),
-        "cloud": (float(rng.uniform(2e6, 2e7)), float(rng.uniform(0.02, 0.08))),
-    }
-    return work_s, sent_bits, speed, price, links
+def _world(rng: np.random.Generator) -> World:
+    """Draw a world without a bound."""
+    return World(
+        work_s=[float(each) for each in rng.uniform(0.02, 0.4, OPERATORS)],
+        sent_bits=[float(each) for each in 1e6 * np.sort(rng.lognormal(0, 1, OPERATORS))[::-1]],
+        speed={
+            "device": float(rng.uniform(0.1, 0.4)),
+            "edge": 1.0,
+            "cloud": float(rng.uniform(2, 4)),
+        },
+        price={"device": 0.0, "edge": float(rng.uniform(1, 2)), "cloud": float(rng.uniform(3, 9))},
+        links={
+            "edge": (float(rng.uniform(2e6, 2e7)), float(rng.uniform(0.005, 0.02))),
+            "cloud": (float(rng.uniform(2e6, 2e7)), float(rng.uniform(0.02, 0.08))),
+        },
+        bound_s=math.inf,
+    )
 
 
-def _upward(operators: int) -> list[Sites]:
-    return list(combinations_with_replacement(SITES, operators))
+def _upward() -> list[Sites]:
+    return list(combinations_with_replacement(SITES, OPERATORS))
 
 
-def _compute_s(sites: Sites, work_s: Sequence[float], speed: Mapping[str, float]) -> float:
-    return math.fsum(work / speed[site] for work, site in zip(work_s, sites, strict=True))
+def _compute_s(sites: Sites, world: World) -> float:
+    pairs = zip(world.work_s, sites, strict=True)
+    return math.fsum(work / world.speed[site] for work, site in pairs)
 
 
-def _latency_s(
-    sites: Sites,
-    work_s: Sequence[float],
-    sent_bits: Sequence[float],
-    speed: Mapping[str, float],
-    links: Links,
-) -> float:
+def _latency_s(sites: Sites, world: World) -> float:
     """Return the seconds of a request; on its way up it crosses every link between two sites."""
     crossed = []
-    for bits, (here, there) in zip(sent_bits, pairwise(("device", *sites)), strict=True):
+    for bits, (here, there) in zip(world.sent_bits, pairwise(("device", *sites)), strict=True):
         for site in SITES[SITES.index(here) + 1 : SITES.index(there) + 1]:
-            capacity_bps, delay_s = links[site]
+            capacity_bps, delay_s = world.links[site]
             crossed.append(delay_s + bits / capacity_bps)
-    return _compute_s(sites, work_s, speed) + math.fsum(crossed)
+    return _compute_s(sites, world) + math.fsum(crossed)
 
 
-def _cost(
-    sites: Sites,
-    work_s: Sequence[float],
-    speed: Mapping[str, float],
-    price: Mapping[str, float],
-) -> float:
-    pairs = zip(work_s, sites, strict=True)
-    return math.fsum(price[site] * work / speed[site] for work, site in pairs)
+def _without_bits_s(sites: Sites, world: World) -> float:
+    """Return the seconds of a request if links had only a delay, and unlimited capacity."""
+    return _latency_s(sites, world._replace(sent_bits=[0.0] * OPERATORS))
 
 
-def _cheapest(*world: Any) -> Sites:
-    return _cheapest_by(_latency_s, *world)
+def _cost(sites: Sites, world: World) -> float:
+    pairs = zip(world.work_s, sites, strict=True)
+    return math.fsum(world.price[site] * work / world.speed[site] for work, site in pairs)
 
 
-def _cheapest_by(
-    latency_s: Callable[..., float],
-    work_s: Sequence[float],
-    sent_bits: Sequence[float],
-    speed: Mapping[str, float],
-    price: Mapping[str, float],
-    links: Links,
-    bound_s: float,
-) -> Sites:
-    fits = [
-        each
-        for each in _upward(len(work_s))
-        if latency_s(each, work_s, sent_bits, speed, links) <= bound_s
-    ]
-    return min(fits, key=lambda each: _cost(each, work_s, speed, price))
+def _cheapest(world: World, latency_s: Callable[[Sites, World], float] = _latency_s) -> Sites:
+    fits = [each for each in _upward() if latency_s(each, world) <= world.bound_s]
+    return min(fits, key=lambda each: _cost(each, world))
 
 
-def _cheapest_computing(*world: Any) -> Sites:
-    """Return the cheapest placement if data moved at once."""
-
-    def latency_s(sites: Sites, work_s: Any, sent_bits: Any, speed: Any, links: Any) -> float:
-        return _compute_s(sites, work_s, speed)
-
-    return _cheapest_by(latency_s, *world)
+def _fastest(world: World) -> Sites:
+    return min(_upward(), key=lambda each: _latency_s(each, world))
 
 
-def _cheapest_without_bits(*world: Any) -> Sites:
-    """Return the cheapest placement if links had only a delay, and unlimited capacity."""
-
-    def latency_s(sites: Sites, work_s: Any, sent_bits: Any, speed: Any, links: Any) -> float:
-        return _latency_s(sites, work_s, [0.0] * len(work_s), speed, links)
-
-    return _cheapest_by(latency_s, *world)
-
-
-def _fastest(
-    work_s: Sequence[float],
-    sent_bits: Sequence[float],
-    speed: Mapping[str, float],
-    price: Mapping[str, float],
-    links: Links,
-    bound_s: float,
-) -> Sites:
-    placements = _upward(len(work_s))
-    return min(placements, key=lambda each: _latency_s(each, work_s, sent_bits, speed, links))
-
-
-def _placed(
-    value: Sequence[str],
-    work_s: Sequence[float],
-    sent_bits: Sequence[float],
-    speed: Mapping[str, float],
-    price: Mapping[str, float],
-    links: Links,
-    bound_s: float,
-) -> str:
+def _placed(value: Sequence[str], world: World) -> str:
     sites = tuple(value)
-    if sites not in set(product(SITES, repeat=len(work_s))):
+    if sites not in set(product(SITES, repeat=OPERATORS)):
         return f"one of {', '.join(SITES)} is wanted for each operator"
     if list(sites) != sorted(sites, key=SITES.index):
         return "data only move upward: what has left the device never comes back before the end"
-    if _latency_s(sites, work_s, sent_bits, speed, links) > bound_s * (1 + 1e-9):
+    if _latency_s(sites, world) > world.bound_s * (1 + 1e-9):
         return "a request takes longer than the bound"
-    least = _cost(_cheapest(work_s, sent_bits, speed, price, links, bound_s), work_s, speed, price)
-    if _cost(sites, work_s, speed, price) > least * (1 + 1e-9):
+    if _cost(sites, world) > _cost(_cheapest(world), world) * (1 + 1e-9):
         return "another placement is in time, too, and cheaper"
     return ""
 
@@ -159,15 +106,15 @@ _PLACEMENT = Exercise(
     _placed,
     (
         Mistake(
-            lambda *world: list(_cheapest_computing(*world)),
+            lambda world: list(_cheapest(world, _compute_s)),
             "you count computing only; data need time on their way, too",
         ),
         Mistake(
-            lambda *world: list(_cheapest_without_bits(*world)),
+            lambda world: list(_cheapest(world, _without_bits_s)),
             "you count the delay of links, but not how long their capacity takes for the bits",
         ),
         Mistake(
-            lambda *world: list(_fastest(*world)),
+            lambda world: list(_fastest(world)),
             "that is the fastest placement; among all that are in time, the cheapest is wanted",
         ),
     ),
@@ -194,9 +141,8 @@ def _by_speed(queries: pl.DataFrame) -> tuple[list[int], list[bool]]:
 
 def _of_slow(value: float, queries: pl.DataFrame) -> str:
     falsely, slow = _by_speed(queries)
-    if not 0 <= value <= 1:
-        percent = f": {value:g} % is {value / 100:g}" if 1 < value <= 100 else ""
-        return f"a share lies between 0 and 1{percent}"
+    if complaint := beyond_one(value, "a share"):
+        return complaint
     concerned = [number_ for number_, is_slow in zip(falsely, slow, strict=True) if is_slow]
     return near(value, sum(concerned) / sum(falsely), 1e-3)
 

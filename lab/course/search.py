@@ -15,9 +15,8 @@ from lab.course.grading import (
     Mistake,
     NotYetError,
     Step,
-    called,
     check_function,
-    shown,
+    formed,
 )
 
 
@@ -95,11 +94,12 @@ def _searched(answer: Any, rng: np.random.Generator) -> None:
     for _ in range(WORLDS):
         truth = _truths(rng)
         measurements = Measurements(truth, BUDGET, rng)
-        chosen = called(answer, measurements.measure, CONFIGURATIONS, FLOOR, BUDGET)
-        if not whole(chosen) or not 0 <= chosen < CONFIGURATIONS:
-            raise NotYetError(
-                f"the number of a configuration is wanted, such as 3; it returned {shown(chosen)}"
-            )
+        chosen = formed(
+            answer,
+            (measurements.measure, CONFIGURATIONS, FLOOR, BUDGET),
+            f"the number of a configuration, from 0 to {CONFIGURATIONS - 1}",
+            lambda value: whole(value) and 0 <= value < CONFIGURATIONS,
+        )
         cheapest = int(np.argmax(truth >= FLOOR))
         inaccurate += truth[chosen] < FLOOR - 0.005
         too_costly.append(max(0, chosen - cheapest))

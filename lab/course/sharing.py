@@ -119,10 +119,16 @@ def _fewest_of(fits: dict[Pair, int]) -> Callable[[Pair], tuple[float, int]]:
     return lambda each: (fits[each] / each[0], each[1])
 
 
+def _allowed(what: str, values: Iterable[int]) -> str:
+    return f"the {what} must be one of {', '.join(map(str, values))}"
+
+
 def _allocated(value: Pair, model: str, per_s: float, bound_s: float) -> str:
     slices, batch = (int(each) for each in value)
-    if slices not in INSTANCES or batch not in BATCHES:
-        return "the compute slices or the batch are none that there are"
+    if slices not in INSTANCES:
+        return _allowed("compute slices", INSTANCES)
+    if batch not in BATCHES:
+        return _allowed("batch", BATCHES)
     if batch_s(model, slices, batch) > bound_s:
         return "a batch takes longer than the bound"
     return _too_much(slices, batch, model, per_s, bound_s)
@@ -200,13 +206,16 @@ def _fastest(model: str, batch: int, bound_s: float) -> Pair:
 
 
 def _shared(value: Pair, model: str, batch: int, bound_s: float) -> str:
-    way = (int(value[0]), int(value[1]))
-    if way not in _WAYS:
-        return "the compute slices or the number of processes are none that there are"
-    if batch_s(model, way[0], batch, way[1]) > bound_s:
+    slices, processes = (int(each) for each in value)
+    if slices not in INSTANCES:
+        return _allowed("compute slices", INSTANCES)
+    if processes not in PROCESSES:
+        return _allowed("number of processes", PROCESSES)
+    if batch_s(model, slices, batch, processes) > bound_s:
         return "a batch takes longer than the bound"
     least = (1 - 1e-9) * _throughput(model, batch, *_best(model, batch, bound_s))
-    return "" if _throughput(model, batch, *way) >= least else "the card could serve more"
+    served = _throughput(model, batch, slices, processes)
+    return "" if served >= least else "the card could serve more"
 
 
 _SHARING = Exercise(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from scipy import stats
 
-from lab.course.forms import near, number, whole
+from lab.course.forms import beyond_one, near, number, whole
 from lab.course.given import Array, probability_of_waiting
 from lab.course.grading import Arguments, Exercise, Mistake, Step
 
@@ -75,9 +75,8 @@ def share_in_time(utilisation: float, bound: float) -> float:
 
 
 def _busiest(value: float, bound: float, share: float) -> str:
-    if not 0 <= value <= 1:
-        percent = f": {value:g} % is {value / 100:g}" if 1 < value <= 100 else ""
-        return f"a utilisation lies between 0 and 1{percent}"
+    if complaint := beyond_one(value, "a utilisation"):
+        return complaint
     if share_in_time(value - 0.002, bound) < share:
         return "too many are late at this utilisation"
     return "" if share_in_time(value + 0.002, bound) < share else "it can be busier than that"

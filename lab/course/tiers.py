@@ -13,26 +13,24 @@ from lab.course.grading import (
     Mistake,
     NotYetError,
     Step,
-    called,
     check_function,
-    shown,
+    formed,
 )
 from scenarios.random_streams import stream
 
 
 def _crowds(rng: np.random.Generator) -> Iterable[Arguments]:
-    """Draw tiers of which some want less than their part; others can use what those leave."""
-    drawn = 0
-    while drawn < 5:
-        count = int(rng.integers(3, 6))
-        demand = [float(each) for each in np.round(rng.uniform(1, 20, count), 1)]
-        weight = [float(each) for each in rng.choice([1, 2, 4], count)]
-        capacity = round(float(rng.uniform(0.4, 0.85)) * math.fsum(demand), 1)
-        parts = _by_weight(capacity, demand, weight)
-        modest = sum(part > each for part, each in zip(parts, demand, strict=True))
-        if 0 < modest < count - 1:
-            drawn += 1
-            yield capacity, demand, weight
+    """Draw tiers of which some leave a part, again and again: sharing it once is not enough."""
+    for rounds in (1, 1, 1, 2, 2):
+        while True:
+            count = int(rng.integers(rounds + 2, 7))
+            demand = [float(each) for each in np.round(rng.uniform(1, 20, count), 1)]
+            weight = [float(each) for each in rng.choice([1, 2, 4], count)]
+            capacity = round(float(rng.uniform(0.4, 0.85)) * math.fsum(demand), 1)
+            crowd = capacity, demand, weight
+            if _fair(_shared(rounds, *crowd), *crowd):
+                yield crowd
+                break
 
 
 def _by_weight(capacity: float, demand: Sequence[float], weight: Sequence[float]) -> list[float]:
@@ -42,6 +40,35 @@ def _by_weight(capacity: float, demand: Sequence[float], weight: Sequence[float]
 def _capped(capacity: float, demand: Sequence[float], weight: Sequence[float]) -> list[float]:
     parts = _by_weight(capacity, demand, weight)
     return [min(part, each) for part, each in zip(parts, demand, strict=True)]
+
+
+def _shared_on(
+    shares: Sequence[float], capacity: float, demand: Sequence[float], weight: Sequence[float]
+) -> list[float]:
+    """Share what is left by weight among the tiers that want more; they may get too much."""
+    wants = [share < each for share, each in zip(shares, demand, strict=True)]
+    heavy = math.fsum(each for each, more in zip(weight, wants, strict=True) if more)
+    level = (capacity - math.fsum(shares)) / heavy
+    return [
+        share + level * each * more for share, each, more in zip(shares, weight, wants, strict=True)
+    ]
+
+
+def _shared(
+    rounds: int, capacity: float, demand: Sequence[float], weight: Sequence[float]
+) -> list[float]:
+    """Share what modest tiers leave so many times, up to demand."""
+    shares = _capped(capacity, demand, weight)
+    for _ in range(rounds):
+        more = _shared_on(shares, capacity, demand, weight)
+        shares = [min(share, each) for share, each in zip(more, demand, strict=True)]
+    return shares
+
+
+_ONCE = (
+    "you share once what modest tiers leave; then further tiers are full, and leave something, "
+    "too; repeat it until none does"
+)
 
 
 def _by_demand(capacity: float, demand: Sequence[float], weight: Sequence[float]) -> list[float]:
@@ -55,11 +82,6 @@ def _by_priority(capacity: float, demand: Sequence[float], weight: Sequence[floa
         shares[tier] = min(demand[tier], left)
         left -= shares[tier]
     return shares
-
-
-def _filled(level: float, demand: Sequence[float], weight: Sequence[float]) -> list[float]:
-    """Return the shares if each tier is filled up to a level per weight, or to its demand."""
-    return [min(each, level * heavy) for each, heavy in zip(demand, weight, strict=True)]
 
 
 def _fair(
@@ -109,6 +131,8 @@ _SHARES = Exercise(
             _capped,
             "modest tiers leave something of their part; share it among those that want more",
         ),
+        Mistake(lambda *crowd: _shared(1, *crowd), _ONCE),
+        Mistake(lambda *crowd: _shared_on(_capped(*crowd), *crowd), _ONCE),
         Mistake(
             _by_weight,
             "parts in proportion to weights give modest tiers more than they want",
@@ -139,11 +163,12 @@ def _planned(answer: Any, rng: np.random.Generator) -> None:
         needed, target = int(rng.integers(3, MOST_MACHINES - 2)), float(rng.uniform(0.6, 0.85))
         curve = _curve(needed, target, rng)
         counted = _Counted(curve, rng)
-        value = called(answer, counted, target, MOST_MACHINES)
-        if not whole(value) or not 1 <= value <= MOST_MACHINES:
-            raise NotYetError(
-                f"a whole number of machines is wanted, such as 4; it returned {shown(value)}"
-            )
+        value = formed(
+            answer,
+            (counted, target, MOST_MACHINES),
+            f"a whole number of machines, from 1 to {MOST_MACHINES}",
+            lambda machines: whole(machines) and 1 <= machines <= MOST_MACHINES,
+        )
         short += value < needed
         generous += value > needed + 1
         most_runs = max(most_runs, counted.runs)

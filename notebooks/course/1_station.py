@@ -7,8 +7,9 @@
 # users who share a limited budget. At the end you know what a planner has to decide, and why it is
 # hard.
 #
-# Each step asks for one function. The cell below it says whether your function is right, and if
-# not, what to think about. It calls the function on inputs that it draws, so a number that
+# Each step asks for one function. Run its cell, and then the cell that calls `check`: its first line says
+# whether your function is right, and if not, what to think about. An `AssertionError` below that line
+# only marks the step as unfinished. The check calls the function on inputs that it draws, so a number that
 # happens to fit is not enough. If you are stuck for ten minutes, look at the first hint; there
 # are three for each step: `print(hint("1.1", 1))`.
 #
@@ -111,5 +112,6 @@ def servers_needed(rate_per_s, service_s, wait_s, share):
 # A station: a load, a number of servers, and the time that requests take. Which would you rather
 # have: one server of double speed, or two? Try it with `sojourns_s`, at low and at high load.
 #
-# The notebook `02_queueing` of the project compares such formulas with compass-sim,
-# which also has batches, links and bounded queues. Next: a service has more than one station.
+# In the project's documentation, the notebook *Queueing for SLOs* compares such formulas with
+# compass-sim, which also has batches, links and bounded queues. Next: a service has more than one
+# station.

@@ -55,8 +55,8 @@ print(f"{np.mean(both_s <= summed_s):.1%} take at most the sum of both quantiles
 #
 # `after` names, for each operator, those whose results it needs: `{"sampler": (), "speech":
 # ("sampler",)}`. Earlier operators come first. An operator starts when it has all of its inputs.
-# How long does a request take from the beginning until the last operator has ended? Nobody waits
-# here: `time_s` is the time of each operator.
+# How long does a request take from the beginning until all operators have ended? More than one branch
+# can end without a join. Nobody waits here: `time_s` is the time of each operator.
 
 
 # %% step="2.1"

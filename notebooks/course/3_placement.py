@@ -40,37 +40,42 @@ plt.show()
 #
 # ## Step 3.1: The cheapest placement in time
 #
-# Operators follow each other. Operator `i` takes `work_s[i] / speed[site]` seconds, which cost
-# `price[site]` per second. Its input has `sent_bits[i]` bits; the first input is on the device.
+# A `world` has lists by operator, `work_s` and `sent_bits`, and dictionaries by site, `speed`, `price`
+# and `links`. Operators follow each other. Operator `i` takes `work_s[i] / speed[site]` seconds, which
+# cost `price[site]` per second. Its input has `sent_bits[i]` bits; the first input is on the device.
 # Data only move upward, device, edge, cloud (`SITES`), and cross every link on the way:
 # `links["edge"]` leads from the device to the edge, `links["cloud"]` from the edge to the cloud.
 # A link is a pair (capacity in bit/s, delay in s); crossing it takes its delay, and the time that its
 # capacity needs for the bits. The answer is short, its way back takes no time.
 #
-# Return the site of each operator, such that a request takes at most `bound_s`, as cheaply as
+# Return the site of each operator, such that a request takes at most `world.bound_s`, as cheaply as
 # possible.
 
 
 # %% step="3.1"
-def cheapest_placement(work_s, sent_bits, speed, price, links, bound_s):
+def cheapest_placement(world):
     """Return a list of sites, one for each operator."""
     ### BEGIN SOLUTION
 
     def latency_s(placement):
         here, seconds = 0, 0.0
-        for work, bits, site in zip(work_s, sent_bits, placement):
+        for work, bits, site in zip(world.work_s, world.sent_bits, placement):
             there = SITES.index(site)
             for link in SITES[here + 1 : there + 1]:
-                seconds += links[link][1] + bits / links[link][0]
-            seconds += work / speed[site]
+                capacity_bps, delay_s = world.links[link]
+                seconds += delay_s + bits / capacity_bps
+            seconds += work / world.speed[site]
             here = there
         return seconds
 
     def cost(placement):
-        return sum(price[site] * work / speed[site] for work, site in zip(work_s, placement))
+        return sum(
+            world.price[site] * work / world.speed[site]
+            for work, site in zip(world.work_s, placement)
+        )
 
-    placements = combinations_with_replacement(SITES, len(work_s))
-    in_time = [each for each in placements if latency_s(each) <= bound_s]
+    placements = combinations_with_replacement(SITES, len(world.work_s))
+    in_time = [each for each in placements if latency_s(each) <= world.bound_s]
     return list(min(in_time, key=cost))
     ### END SOLUTION
 

@@ -87,15 +87,14 @@ def match(value):
 # ## Step 5.3: A planner
 #
 # Write a planner that serves more queries well than `CheapestFeasible`, on average over two minutes of
-# the world above. The check draws the seed. `context.waiting` lists the queries without a plan;
+# the world above. The check draws one of 16 seeds. Not every query may get the same plan, because their
+# SLOs differ. `context.waiting` lists the queries without a plan;
 # `context.candidates(query, order="cost")` yields plans, the cheapest first; `context.profile(query,
 # plan, samples)` measures accuracy, `.accurate_enough(query.slo)` judges it; `context.predict(query,
 # plan).latency_quantile_s` predicts latency, `query.slo.latency_s` bounds it (None: no bound); `context.fits(query,
 # plan)` says whether there is room; `context.deploy(query, plan)` orders it. Profiling takes simulated
 # time. `context.remember(key, value, query)` and `context.recall(key)` keep what the planner must know
 # at its next call; it has no other memory.
-#
-# `compass-lab explain` says, for any run, why a query got its plan, or none.
 
 
 # %% step="5.3"
@@ -130,6 +129,30 @@ class MyPlanner(Planner):
         return None
         ### END SOLUTION
 
+
+# %% [markdown]
+# ## Which decision was the mistake?
+#
+# Copy your planner into a file `my_planner.py` next to this notebook, with the imports that it needs above
+# it: `import math` and `from sim import Planner`. Then, in a terminal in this folder, run your planner, and
+# let *regret* try the alternatives to each of its decisions, which takes some minutes:
+#
+# ```
+# compass-sim experiment=speech_small switching=free network.capacity=speed_tests horizon_s=120 seed=901 planner._target_=my_planner.MyPlanner hydra.run.dir=mine
+# compass-lab regret mine
+# ```
+#
+# The first row is the decision that cost most goodput: when it was made, for which query, and what your
+# planner chose. Below the arrow is what would have been best. Put the number of that query for `QUERY`:
+#
+# ```
+# compass-lab explain mine QUERY
+# ```
+#
+# The first sentence says what became of the query. Then look for the reason. Does *Profiled* have
+# verdicts that were wrong? Is a latency in *Believed and observed* far from what was believed? Which part
+# of the SLO failed in *Windows*? Change your planner accordingly, and run it again with another
+# `hydra.run.dir`. Then try other seeds: was the change good for this one only?
 
 # %% [markdown]
 # ## What you have

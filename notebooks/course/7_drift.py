@@ -41,9 +41,6 @@ axes.set(xlabel="seconds", ylabel="share of windows that are late", ylim=(0, 1))
 plt.show()
 
 # %% [markdown]
-# `compass-lab explain RUN QUERY` tells the story of one query: when it was planned, what was believed,
-# what was true, and why it failed.
-#
 # ## Step 7.1: An alarm
 #
 # `observed_s` are latencies of a query, one after the other. Usually they have the mean `usual_s` and
@@ -85,6 +82,32 @@ def reaction_s(decisions, drift_s):
     return first["in_force_s"].median() - drift_s
     ### END SOLUTION
 
+
+# %% [markdown]
+# ## A planner that looks back
+#
+# The notebook [Drift and replanning](drift_and_replanning.ipynb) was copied together with this one. It
+# shows which drift hurts which planner, and builds `Watchful`, which plans again for users whose last
+# window was late. Run it, which takes some minutes, and read it meanwhile. Then copy your `reaction_s`
+# into a cell at its end, and add:
+#
+# ```python
+# watched = run(
+#     [*SCENARIO, "drift=link_degradation", "seed=0"], planner=Watchful(), directory="watched"
+# )
+# plans = watched.decisions.filter(outcome="deployed")
+# print(reaction_s(plans, STEP_S))
+# plans.filter(pl.col("decided_s") > STEP_S, pl.col("query").is_duplicated())
+# ```
+#
+# How many users got a new plan, and how long after the drift? For one of them, put the number for `QUERY`:
+#
+# ```
+# compass-lab explain watched QUERY
+# ```
+#
+# *Windows* shows how many windows were late before the new plan, and *Where the latency went* which part
+# of latency grew. *Believed and observed* compares both plans: was the new one better?
 
 # %% [markdown]
 # ## Step 7.3: How often to plan again?

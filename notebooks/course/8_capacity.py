@@ -97,9 +97,31 @@ def machines_needed(goodput, target, most):
 
 
 # %% [markdown]
+# ## Ask the simulator
+#
+# `pip install 'compass-sim[app]'` installs a page with sliders. Open it with one machine in the cloud, and
+# two planners that serve the same users:
+#
+# ```
+# compass-lab app 'experiment=speech_small&planner=videostorm&against=cheapest_feasible&workload.rate=0.15&cluster.nodes.cloud.count=1'
+# ```
+#
+# Note the goodput of seed 0. Move *machines: cloud* to 2, and note it again. Then wait until five seeds
+# have run for each number. Would you buy the second machine? For which of the two planners does it matter
+# at all?
+#
+# This command does what your function did: it looks for the cheapest number with a mean goodput of at least 3.
+#
+# ```
+# compass-lab capacity experiment=speech_small planner=videostorm workload.rate=0.15 --vary 'cluster.nodes.cloud.count=range(1,5)' --metric service_goodput_mean --at-least 3
+# ```
+#
+# How many seeds did it take for each number of machines, and why not the same? Ask for 6 in place of 3.
+
+# %% [markdown]
 # ## What you have
 #
 # One station has become a service: pipelines on phones, edge sites and clouds, parts of GPUs, many
 # users in tiers, accuracy that must be measured, a world that drifts, and a number of machines that is
-# just enough. A planner decides all of it at once. `compass-lab capacity` answers the question of step
-# 8.2 for any scenario; `compass-sim planner=compass` runs a planner that was built for all of this.
+# just enough. A planner decides all of it at once. `compass-sim planner=compass` runs a planner that was
+# built for all of this.

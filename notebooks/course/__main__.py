@@ -40,18 +40,17 @@ def main(arguments: list[str]) -> int:
         needs = "needs a directory" if options.directory is None else "takes no directory"
         print(f"{options.what}: it {needs}", file=sys.stderr)
         return 2
+    folder = options.directory or build.RELEASED
     for name in known if options.only is None else [options.only]:
         if options.what == "pages":
             print(shown.write_page(name))
         elif options.what == "slides":
-            print(shown.write_slides(name, options.directory))
+            print(shown.write_slides(name, folder))
         else:
             made = build.released(name) if options.what == "release" else build.source(name)
-            folder = options.directory or build.RELEASED
-            folder.mkdir(parents=True, exist_ok=True)
-            path = folder / f"{name}.ipynb"
-            path.write_text(build.written(made), encoding="utf-8")
-            print(path)
+            print(build.write(made, folder / f"{name}.ipynb"))
+    if options.what == "release":
+        print(build.write(build.drift(), folder / f"{build.DRIFT}.ipynb"))
     return 0
 
 

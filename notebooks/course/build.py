@@ -13,11 +13,16 @@ import nbformat
 from nbformat import NotebookNode
 
 import lab.course
-from notebooks._pairs import KERNEL
+from notebooks import _pairs
 
 HERE = Path(__file__).parent
 RELEASED = Path(lab.course.__file__).parent / "released"
 STUB = "# YOUR CODE HERE\nraise NotImplementedError()"
+DRIFT = "drift_and_replanning"
+"""The notebook of the project that notebook 7 of the course works on; students get it, too."""
+DRIFT_TEXT = "06_drift_and_replanning"
+"""Its name in the project."""
+
 HIDDEN_SEED = 43
 """What the hidden tests draw their inputs from; students see the checks of seed 0."""
 
@@ -38,7 +43,7 @@ def source(name: str) -> NotebookNode:
             continue
         cell.metadata["nbgrader"] = _metadata(f"answer-{step}", solution=True)
         cells += [cell, _hint_cell(step), _grade_cell(step, _defined(cell.source))]
-    made = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": dict(KERNEL)})
+    made = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": dict(_pairs.KERNEL)})
     for number, cell in enumerate(made.cells):
         cell["id"] = f"cell-{number}"  # A random identifier would differ each time.
         cell.metadata["slideshow"] = {"slide_type": _slide(cell)}
@@ -66,9 +71,25 @@ def solved(name: str) -> NotebookNode:
     return made
 
 
+def drift() -> NotebookNode:
+    """Return the notebook `DRIFT`, without links to files that students do not have."""
+    made = _pairs.notebook(DRIFT_TEXT)
+    for cell in made.cells:
+        if cell.cell_type == "markdown":
+            cell.source = re.sub(r"\[([^]]*)\]\((?:\d\d_|\.\./)[^)]*\)", r"\1", cell.source)
+    return made
+
+
 def written(notebook: NotebookNode) -> str:
     """Return a notebook as it is written to its file."""
     return str(nbformat.writes(notebook, indent=1, sort_keys=True)).rstrip("\n") + "\n"
+
+
+def write(notebook: NotebookNode, path: Path) -> Path:
+    """Write a notebook to its file, and return that."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(written(notebook), encoding="utf-8")
+    return path
 
 
 def _without(code: str, region: str, instead: str) -> str:
@@ -129,8 +150,11 @@ def _defined(code: str) -> str:
 
 
 def _slide(cell: NotebookNode) -> str:
-    """Return where a cell is on the slides: headings begin slides, answers and tests are none."""
-    if "nbgrader" in cell.metadata or cell.source.startswith("# print(hint("):
+    """Return where a cell is on the slides: headings begin slides.
+
+    Answers, tests, hints and imports are on none.
+    """
+    if "nbgrader" in cell.metadata or cell.source.startswith(("# print(hint(", "import ", "from ")):
         return "skip"
     heading = cell.cell_type == "markdown" and cell.source.startswith("#")
     return "slide" if heading else "-"

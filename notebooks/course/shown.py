@@ -28,16 +28,30 @@ def executed(name: str) -> NotebookNode:
 def write_page(name: str) -> Path:
     """Write the page of a notebook, with its figures in a directory next to it."""
     source = f"*The notebook `{name}.ipynb`, which `python -m lab.course DIRECTORY` copies.*"
-    return _pages.write_to(PAGES, name, executed(name), source)
+    made = executed(name)
+    for cell in made.cells:  # the notebook of the project has its page elsewhere
+        cell.source = cell.source.replace(
+            f"]({build.DRIFT}.ipynb)", f"](../notebooks/{build.DRIFT_TEXT}.md)"
+        )
+    return _pages.write_to(PAGES, name, made, source)
+
+
+def slides(notebook: NotebookNode, title: str) -> str:
+    """Return the slides of a notebook as one HTML page, without answers and checks.
+
+    The page is whole: it loads nothing from elsewhere.
+    """
+    config = Config()
+    config.SlidesExporter.extra_template_basedirs = [str(build.HERE)]
+    config.SlidesExporter.template_name = "slides"
+    exporter = SlidesExporter(config=config)
+    body, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": title}})
+    return str(body)
 
 
 def write_slides(name: str, folder: Path) -> Path:
-    """Write the slides of a notebook: its text, code and figures, without answers and checks."""
-    config = Config()
-    config.SlidesExporter.exclude_output_prompt = True
-    config.SlidesExporter.exclude_input_prompt = True
-    body, _ = SlidesExporter(config=config).from_notebook_node(executed(name))
+    """Write the slides of a notebook, executed: its text, code and figures."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.slides.html"
-    path.write_text(body, encoding="utf-8")
+    path.write_text(slides(executed(name), name), encoding="utf-8")
     return path

@@ -16,12 +16,35 @@ from notebooks.course.__main__ import main as make
 DOCS = build.HERE.parents[1] / "docs" / "course"
 
 
-def test_eight_notebooks_and_at_least_fourteen_steps():
+def test_eight_notebooks_and_twenty_one_steps():
     assert [name[:2] for name in build.names()] == [f"{number}_" for number in range(1, 9)]
-    assert len(steps()) >= 14
+    assert len(steps()) == 21
     index = (DOCS / "index.md").read_text(encoding="utf-8")
     for name in build.names():
         assert re.search(rf"^{name}$", index, re.M), "not in the table of contents"
+
+
+def test_the_notebooks_have_the_steps_points():
+    cells = [
+        cell.metadata.get("nbgrader", {})
+        for name in build.names()
+        for cell in nbformat.read(build.RELEASED / f"{name}.ipynb", 4).cells
+    ]
+    found = {each["grade_id"]: each["points"] for each in cells if each.get("grade")}
+    assert found == {
+        f"check-{step.name.replace('.', '-')}": step.points for step in steps().values()
+    }
+
+
+def test_the_guide_has_all_steps_and_their_points():
+    guide = (DOCS / "guide.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \d+ \| \[.*?\| (.*?) \| ([\d, ]+) \|$", guide, re.M)
+    listed = [name for text, _ in rows for name in re.findall(r"\b\d\.\d\b", text)]
+    points = [int(each) for _, text in rows for each in text.split(",")]
+    assert listed == [*steps()]
+    assert points == [step.points for step in steps().values()]
+    assert f"There are {sum(points)} points." in guide
+    assert re.findall(r"^\| (\d\.\d) \|", guide, re.M) == [*steps()], "common mistakes"
 
 
 @pytest.mark.parametrize("name", build.names())
@@ -30,6 +53,16 @@ def test_the_released_notebook_is_that_of_its_text(name):
     written = (build.RELEASED / f"{name}.ipynb").read_text(encoding="utf-8")
     assert written == build.written(build.released(name))
     nbformat.validate(nbformat.reads(written, as_version=4))
+
+
+def test_the_drift_notebook_comes_with_the_course():
+    """If this fails, run ``python -m notebooks.course release``."""
+    written = (build.RELEASED / f"{build.DRIFT}.ipynb").read_text(encoding="utf-8")
+    assert written == build.written(build.drift())
+    assert f"]({build.DRIFT}.ipynb)" in (build.RELEASED / "7_drift.ipynb").read_text()
+    for path in build.RELEASED.glob("*.ipynb"):
+        for link in re.findall(r"\]\(([^)#:]+)\)", path.read_text(encoding="utf-8")):
+            assert (build.RELEASED / link).is_file(), f"{path.name} links to {link}"
 
 
 def solutions():
@@ -55,13 +88,21 @@ def test_no_solution_is_in_what_is_installed():
                 assert "HIDDEN" not in text
 
 
+def python(text):
+    """Return the blocks of Python in a Markdown text."""
+    return [each.strip("\n") for each in re.findall(r"^```python\n(.*?)^```$", text, re.S | re.M)]
+
+
 @pytest.mark.parametrize("name", build.names())
 def test_the_page_is_of_this_code_and_shows_figures(name):
     """If this fails, run ``python -m notebooks.course pages --only NAME``, and look at it."""
     page = (DOCS / f"{name}.md").read_text(encoding="utf-8")
-    found = [each.strip("\n") for each in re.findall(r"^```python\n(.*?)^```$", page, re.S | re.M)]
     cells = build.released(name).cells
-    assert found == [cell.source for cell in cells if cell.cell_type == "code"]
+    assert python(page) == [
+        code
+        for cell in cells
+        for code in ([cell.source] if cell.cell_type == "code" else python(cell.source))
+    ]
     shown = re.findall(r"!\[figure\]\((.*?)\)", page)
     assert shown
     folder = DOCS / f"{name}_files"
@@ -71,10 +112,10 @@ def test_the_page_is_of_this_code_and_shows_figures(name):
 
 def test_students_copy_the_notebooks_and_keep_their_work(tmp_path, capsys):
     assert copy([str(tmp_path)]) == 0
-    assert sorted(path.stem for path in tmp_path.iterdir()) == build.names()
+    assert capsys.readouterr().out.splitlines()[-1] == f"to open them: jupyter lab {tmp_path}"
+    assert sorted(path.stem for path in tmp_path.iterdir()) == sorted([*build.names(), build.DRIFT])
     mine = tmp_path / f"{build.names()[0]}.ipynb"
     mine.write_text("my work")
-    capsys.readouterr()
     assert copy([str(tmp_path)]) == 0
     assert mine.read_text() == "my work"
     assert "stays as it is" in capsys.readouterr().out

@@ -8,9 +8,10 @@ from types import ModuleType
 import pytest
 
 from lab.common.errors import InputError
-from lab.course import check, hint, steps
+from lab.course import check, hint, matching, steps
 from lab.course.grading import RIGHT, UNANSWERED
 from notebooks.course import build
+from planners import CheapestFeasible
 from tests.course.wrong_answers import WRONG
 
 STEPS = steps()
@@ -101,30 +102,60 @@ def test_common_wrong_answers_get_feedback_of_their_own(name):
     assert len(said) == len(WRONG[name])
 
 
+def returned(name):
+    """Return what the model solution returns in a check, each value once."""
+    values = []
+
+    def recorded(*arguments):
+        values.append(MODEL[name](*arguments))
+        return values[-1]
+
+    assert check(name, recorded)
+    return list({str(each): each for each in values}.values())
+
+
 def constant(value):
-    return lambda *arguments: value
+    def answer(*arguments):
+        for measure in filter(callable, arguments):  # a check can ask for a measurement, or a run
+            measure(1, 1)
+        return value
+
+    return answer
 
 
-@pytest.mark.parametrize("name", [each for each in STEPS if hasattr(STEPS[each].grade, "draw")])
+@pytest.mark.parametrize("name", [each for each in STEPS if each != SIMULATED])
 def test_the_expected_constant_is_not_right(name):
     """Whatever the solution returns for one input, it is wrong for others."""
-    exercise = STEPS[name].grade
-    from scenarios.random_streams import stream
-
-    for arguments in exercise.draw(stream(0, "course", name)):
-        feedback = check(name, constant(MODEL[name](*arguments)))
-        assert not feedback
-        assert feedback.text not in (RIGHT, UNANSWERED)
-
-
-@pytest.mark.parametrize(
-    ("name", "values"), [("6.2", range(8)), ("7.1", range(-1, 400, 57)), ("8.2", range(1, 25))]
-)
-def test_no_constant_is_right_in_many_worlds(name, values):
+    values = returned(name)
+    assert len(values) > 1
     for value in values:
         feedback = check(name, constant(value))
         assert not feedback
         assert feedback.text != UNANSWERED
+        assert "without a" not in feedback.text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", matching.SEEDS)
+def test_the_model_planner_leads_clearly_in_each_world(seed):
+    mine, plans = matching._served(MODEL[SIMULATED](), seed)
+    assert mine > 1.5 * matching._cached_goodput(CheapestFeasible, seed)
+    assert plans > 1
+
+
+class SamePlan(MODEL[SIMULATED]):
+    """What is constant of a planner is its plan: the first that the solution chooses."""
+
+    def choose(self, context, query):
+        plan = context.recall("first") or super().choose(context, query)
+        context.remember("first", plan)
+        return plan if plan is not None and context.fits(query, plan) else None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_same_plan_for_everybody_is_not_right(seed):
+    assert "the same plan" in check(SIMULATED, SamePlan, seed).text
 
 
 def test_forms_and_errors_become_feedback():
@@ -139,6 +170,22 @@ def test_forms_and_errors_become_feedback():
     assert "missing 3 required positional" in check("1.1", lambda a, b, c, d, e, f: 1).text
     assert "SystemExit" in check("1.1", lambda *arguments: sys.exit(3)).text
     assert " % is 0.4" in check("1.2", lambda bound, share: 40 + bound / 1e3).text
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "said"),
+    [
+        ("4.2", lambda model, per_s, bound_s: (5, int(per_s)), "slices must be one of 1, 2, 3, 4"),
+        ("4.2", lambda model, per_s, bound_s: (1, int(per_s)), "batch must be one of 1, 2, 4, 8"),
+        ("4.3", lambda model, batch, bound_s: (6, batch), "slices must be one of 1, 2, 3, 4, 7"),
+        ("4.3", lambda model, batch, bound_s: (7, 20 + batch), "processes must be one of 1, 2, 3"),
+        ("6.2", lambda measure, count, floor, budget: count, "from 0 to 7; it returned 8"),
+        ("7.1", lambda observed_s, usual_s, sd_s: len(observed_s), "or -1; it returned 400"),
+        ("8.2", lambda goodput, target, most: None, "missing return"),
+    ],
+)
+def test_values_out_of_range_are_told_what_is_allowed(name, answer, said):
+    assert said in check(name, answer).text
 
 
 @pytest.mark.parametrize("name", STEPS)

@@ -1,13 +1,13 @@
 """nbgrader takes the course's notebooks: it validates, releases and grades them.
 
-nbgrader is looked for on the path, or where COMPASS_NBGRADER says. Its Python must see this
-checkout and what it needs: pip install nbgrader -e '.[notebooks]' makes such an environment.
+``python3 tasks.py course-test`` runs these tests, in an environment that has nbgrader.
 """
 
 import csv
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -16,7 +16,9 @@ import pytest
 from lab.course import steps
 from notebooks.course import build
 
-NBGRADER = os.environ.get("COMPASS_NBGRADER") or shutil.which("nbgrader")
+PROGRAMS = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+"""Where nbgrader is, and alembic, which it calls: in the environment of these tests first."""
+
 ASSIGNMENT = "slo"
 CONFIGURATION = """
 c = get_config()
@@ -24,18 +26,14 @@ c.CourseDirectory.course_id = "course"
 c.ExecutePreprocessor.timeout = 300
 """
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(NBGRADER is None, reason="nbgrader is not there; see the module's text"),
-]
+pytestmark = pytest.mark.nbgrader
 
 
 def nbgrader(folder, *words):
-    programs = f"{Path(NBGRADER).parent}{os.pathsep}{os.environ['PATH']}"  # it calls alembic
     done = subprocess.run(
-        [NBGRADER, *words],
+        [shutil.which("nbgrader", path=PROGRAMS), *words],
         cwd=folder,
-        env=os.environ | {"PATH": programs},
+        env=os.environ | {"PATH": PROGRAMS},
         capture_output=True,
         text=True,
         check=False,
@@ -48,6 +46,10 @@ def nbgrader(folder, *words):
 @pytest.fixture(scope="module")
 def course(tmp_path_factory):
     """Return a course of nbgrader with the assignment, and submissions of two students."""
+    if shutil.which("nbgrader", path=PROGRAMS) is None:
+        pytest.fail(
+            "nbgrader is not installed; python3 tasks.py course-test installs it", pytrace=False
+        )
     folder = tmp_path_factory.mktemp("course")
     (folder / "nbgrader_config.py").write_text(CONFIGURATION)
     for place in ("source", "submitted/diligent", "submitted/idle"):

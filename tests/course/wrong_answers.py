@@ -101,6 +101,14 @@ def first_input(after, time_s):
     end_s = {}
     for operator, before in after.items():
         end_s[operator] = time_s[operator] + min((end_s[each] for each in before), default=0)
+    return max(end_s.values())
+
+
+@wrong("2.1", "last operator of the dictionary")
+def until_the_last_in_order(after, time_s):
+    end_s = {}
+    for operator, before in after.items():
+        end_s[operator] = time_s[operator] + max((end_s[each] for each in before), default=0)
     return end_s[operator]
 
 
@@ -135,41 +143,45 @@ def as_many_everywhere(rate_per_s, service_s, bound_s):
     return [servers] * len(service_s)
 
 
-def placements(operators):
-    return list(combinations_with_replacement(SITES, operators))
+def placements(world):
+    return list(combinations_with_replacement(SITES, len(world.work_s)))
 
 
-def computing_s(sites, work_s, speed):
-    return sum(work / speed[site] for work, site in zip(work_s, sites, strict=True))
+def computing_s(sites, world):
+    return sum(work / world.speed[site] for work, site in zip(world.work_s, sites, strict=True))
 
 
-def priced(sites, work_s, speed, price):
-    return sum(price[site] * work / speed[site] for work, site in zip(work_s, sites, strict=True))
+def priced(sites, world):
+    return sum(
+        world.price[site] * work / world.speed[site]
+        for work, site in zip(world.work_s, sites, strict=True)
+    )
 
 
 @wrong("3.1", "computing only")
-def links_forgotten(work_s, sent_bits, speed, price, links, bound_s):
-    fits = [each for each in placements(len(work_s)) if computing_s(each, work_s, speed) <= bound_s]
-    return min(fits, key=lambda each: priced(each, work_s, speed, price))
+def links_forgotten(world):
+    fits = [each for each in placements(world) if computing_s(each, world) <= world.bound_s]
+    return min(fits, key=lambda each: priced(each, world))
 
 
 @wrong("3.1", "fastest placement")
-def fastest(work_s, sent_bits, speed, price, links, bound_s):
+def fastest(world):
     def seconds(sites):
-        total, here = computing_s(sites, work_s, speed), 0
-        for bits, site in zip(sent_bits, sites, strict=True):
+        total, here = computing_s(sites, world), 0
+        for bits, site in zip(world.sent_bits, sites, strict=True):
             for link in SITES[here + 1 : SITES.index(site) + 1]:
-                total += links[link][1] + bits / links[link][0]
+                total += world.links[link][1] + bits / world.links[link][0]
             here = SITES.index(site)
         return total
 
-    return min(placements(len(work_s)), key=seconds)
+    return min(placements(world), key=seconds)
 
 
 @wrong("3.1", "only move upward")
-def each_where_it_is_cheap(work_s, sent_bits, speed, price, links, bound_s):
+def each_where_it_is_cheap(world):
     """Return heavy operators in the cloud and light ones on the device, whatever comes before."""
-    sites = ["cloud" if work > np.median(work_s) else "device" for work in work_s]
+    heavy = np.median(world.work_s)
+    sites = ["cloud" if work > heavy else "device" for work in world.work_s]
     return ["cloud", *sites[1:-1], "device"]
 
 
@@ -469,6 +481,26 @@ def squared(pause_s, drifts_per_s, loss):
 @wrong("8.1", "leave something")
 def capped(capacity, demand, weight):
     return [min(d, capacity * w / sum(weight)) for d, w in zip(demand, weight, strict=True)]
+
+
+@wrong("8.1", "share once")
+def one_round(capacity, demand, weight):
+    shares = capped(capacity, demand, weight)
+    wanting = [tier for tier, each in enumerate(demand) if shares[tier] < each]
+    level = (capacity - sum(shares)) / sum(weight[tier] for tier in wanting)
+    for tier in wanting:
+        shares[tier] = min(demand[tier], shares[tier] + level * weight[tier])
+    return shares
+
+
+@wrong("8.1", "something is left")
+def two_rounds(capacity, demand, weight):
+    shares = one_round(capacity, demand, weight)
+    wanting = [tier for tier, each in enumerate(demand) if shares[tier] < each]
+    level = (capacity - sum(shares)) / sum(weight[tier] for tier in wanting)
+    for tier in wanting:
+        shares[tier] = min(demand[tier], shares[tier] + level * weight[tier])
+    return shares
 
 
 @wrong("8.1", "whatever its weight")
