@@ -14,6 +14,10 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "reference" / "licences.md"
 NEEDS = ("run", "build", "test", "docs", "app-test", "supply")
+ELSEWHERE = "sys_platform == "
+"""What the markers of packages for one other system have; they may have no files for this one."""
+OF_ELSEWHERE = ("--platform=win_amd64", "--python-version=3.13", "--only-binary=:all:")
+"""Options by which pip reads their metadata."""
 PIN = re.compile(r"^([\w.-]+)==([^\s;]+)(.*?)\s*\\?$", re.MULTILINE)
 HEAD = """\
 # Licences of the dependencies
@@ -47,11 +51,18 @@ def main() -> None:
 
 def licences(pins: dict[str, dict[str, str]]) -> dict[str, str]:
     """Return the licence of each package, whether it is for this system or for another."""
-    lines = [
-        f"{name}=={version}{marker if len(versions) > 1 else ''}\n"
-        for name, versions in pins.items()
-        for version, marker in versions.items()
-    ]
+    here, elsewhere = [], []
+    for name, versions in pins.items():
+        for version, marker in versions.items():
+            group = elsewhere if ELSEWHERE in marker else here
+            group.append(f"{name}=={version}{marker if len(versions) > 1 else ''}\n")
+    found = [*described(here), *described(elsewhere, *OF_ELSEWHERE)]
+    metadata = [package["metadata"] for package in found]
+    return {re.sub(r"[-_.]+", "-", one["name"]).lower(): licence(one) for one in metadata}
+
+
+def described(lines: list[str], *options: str) -> list[dict[str, Any]]:
+    """Return pip's description of each package of a requirements file."""
     with tempfile.TemporaryDirectory() as scratch:
         wanted, report = Path(scratch, "wanted.txt"), Path(scratch, "report.json")
         wanted.write_text("".join(lines))
@@ -59,12 +70,12 @@ def licences(pins: dict[str, dict[str, str]]) -> dict[str, str]:
             [
                 *(sys.executable, "-m", "pip", "install", "--quiet", "--dry-run"),
                 *("--ignore-installed", "--no-deps", "--report", report, "--requirement", wanted),
+                *(*options, f"--target={scratch}"),
             ],
             check=True,
         )
-        found = json.loads(report.read_text(encoding="utf-8"))["install"]
-    metadata = [package["metadata"] for package in found]
-    return {re.sub(r"[-_.]+", "-", one["name"]).lower(): licence(one) for one in metadata}
+        found: list[dict[str, Any]] = json.loads(report.read_text(encoding="utf-8"))["install"]
+    return found
 
 
 def licence(metadata: dict[str, Any]) -> str:
