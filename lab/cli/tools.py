@@ -30,7 +30,7 @@ OK = 0
 TOOLS = (
     *("check-planner", "report", "explain", "regret", "trace", "animate", "app", "agree", "list"),
     *("tables", "accelerator", "calibrate", "import", "fit", "validate", "validation-page"),
-    *("capacity", "sensitivity", "observe", "predict", "compare", "atlas", "reproduce"),
+    *("what-if", "capacity", "sensitivity", "observe", "predict", "compare", "atlas", "reproduce"),
 )
 
 FURTHER = "compass_lab.tools"
