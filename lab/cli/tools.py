@@ -28,7 +28,8 @@ from lab.version import __version__
 
 OK = 0
 TOOLS = (
-    *("check-planner", "report", "explain", "regret", "trace", "animate", "app", "agree", "list"),
+    *("check-planner", "report", "explain", "fork", "regret", "trace", "animate", "app", "agree"),
+    *("list",),
     *("tables", "accelerator", "calibrate", "import", "fit", "validate", "validation-page"),
     *("what-if", "capacity", "sensitivity", "observe", "predict", "compare", "atlas", "reproduce"),
 )
