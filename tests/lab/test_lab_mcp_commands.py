@@ -5,6 +5,7 @@ import subprocess
 
 import polars as pl
 import pytest
+from mcp_client import environment
 from polars.testing import assert_frame_equal
 
 from lab.common.formatting import interval, number
@@ -12,7 +13,6 @@ from lab.mcp_server import questions, single_runs
 from lab.mcp_server.answers import Place
 from lab.mcp_server.reading import read
 from sim.metrics.results import SCHEMAS
-from tests.lab.mcp_client import environment
 
 pytestmark = pytest.mark.slow
 

@@ -10,10 +10,10 @@ from time import monotonic, sleep
 import pytest
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
+from mcp_client import environment, served
 
 from lab.cli.tools import main
 from lab.common.formatting import interval, number, probability
-from tests.lab.mcp_client import environment, served
 
 SMALL = {
     "experiment": "speech_small",
