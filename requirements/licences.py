@@ -14,6 +14,10 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "reference" / "licences.md"
 NEEDS = ("run", "build", "test", "docs", "app-test", "course-test", "supply")
+ELSEWHERE = ("sys_platform == ", "== 'nt'")
+"""What the markers of packages for one other system have; they may have no files for this one."""
+OF_ELSEWHERE = ("--platform=win_amd64", "--python-version=3.13", "--only-binary=:all:")
+"""Options by which pip reads their metadata."""
 PIN = re.compile(r"^([\w.-]+)==([^\s;]+)(.*?)\s*\\?$", re.MULTILINE)
 HEAD = """\
 # Licences of the dependencies
@@ -49,13 +53,12 @@ def main() -> None:
 def licences(pins: dict[str, dict[str, str]]) -> dict[str, str]:
     """Return the licence of each package, whether it is for this system or for another."""
     here: list[str] = []
-    windows: list[str] = []  # an sdist of these can need tools to build that are not here
+    elsewhere: list[str] = []
     for name, versions in pins.items():
         for version, marker in versions.items():
-            alone = "== 'win32'" in marker or "== 'nt'" in marker
-            line = f"{name}=={version}{marker if len(versions) > 1 else ''}\n"
-            (windows if alone else here).append(line)
-    found = [*metadata(here), *metadata(windows, "--platform", "win_amd64")]
+            group = elsewhere if any(each in marker for each in ELSEWHERE) else here
+            group.append(f"{name}=={version}{marker if len(versions) > 1 else ''}\n")
+    found = [*metadata(here), *metadata(elsewhere, *OF_ELSEWHERE)]
     return {re.sub(r"[-_.]+", "-", one["name"]).lower(): licence(one) for one in found}
 
 
@@ -66,8 +69,9 @@ def metadata(lines: list[str], *options: str) -> list[dict[str, Any]]:
         wanted.write_text("".join(lines))
         subprocess.run(
             [
-                *(sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", *options),
+                *(sys.executable, "-m", "pip", "install", "--quiet", "--dry-run"),
                 *("--ignore-installed", "--no-deps", "--report", report, "--requirement", wanted),
+                *(*options, f"--target={scratch}"),
             ],
             check=True,
         )

@@ -9,6 +9,13 @@ from types import NoneType
 from typing import Any, get_args, get_type_hints
 
 COMPARISONS = {"ge": ge, "gt": gt, "le": le, "lt": lt}
+IN_JSON = {
+    "ge": "minimum",
+    "gt": "exclusiveMinimum",
+    "le": "maximum",
+    "lt": "exclusiveMaximum",
+}
+"""The names of bounds in JSON Schema."""
 WORDS = {
     ("ge",): "be {ge:g}{unit} or more",
     ("gt",): "be above {gt:g}{unit}",
@@ -47,6 +54,14 @@ class Range:
             words = WHOLE if self.whole else WORDS[tuple(bounds)]
             said = words.format(**bounds, unit=unit)
             raise ValueError(f"{key}={value}: must {said}{null}")
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        """Return the JSON schema of a field, to which this adds the bounds, for pydantic."""
+        bounds = {IN_JSON[name]: getattr(self, name) for name in COMPARISONS}
+        return {
+            **handler(schema),
+            **{name: each for name, each in bounds.items() if each is not None},
+        }
 
 
 WEIGHT = Range(ge=0, le=1e9)

@@ -64,12 +64,14 @@ class Comparison:
             and its two intervals. ``p`` is the p-value of the paired t-test, and ``p_holm`` is
             adjusted for the number of pairs. ``ratio`` is the geometric mean of ``planner`` divided
             by ``other``; it is null unless all values are positive.
+        of: what is compared, as the tables call it.
     """
 
     scenario: str
     runs: pl.DataFrame
     means: pl.DataFrame
     differences: pl.DataFrame
+    of: str = "planner"
 
     def __str__(self) -> str:
         left_out = self._shown_and_others()[1]
@@ -263,12 +265,12 @@ def _tables(comparison: Comparison, shown: Sequence[str]) -> Iterator[str]:
     planners = comparison.runs["planner"].n_unique()
     seeds = comparison.runs["seed"].n_unique()
     yield (
-        f"{comparison.scenario}: {count(planners, 'planner')}, {count(seeds, 'seed')}, "
+        f"{comparison.scenario}: {count(planners, comparison.of)}, {count(seeds, 'seed')}, "
         + ("so no intervals" if seeds == 1 else "means with 95 % t-intervals")
     )
     yield ""
     yield from _aligned(
-        ("metric", "planner", "n", "mean", "95 % interval"),
+        ("metric", comparison.of, "n", "mean", "95 % interval"),
         [
             (metric, planner, str(n), number(mean, 4), interval(low, high, 4, "-"))
             for metric, planner, n, mean, low, high, *_ in _of(means, shown)

@@ -1,4 +1,4 @@
-"""The tools ``explain``, ``regret`` and ``trace`` of ``compass-lab`` for a single run.
+"""The tools ``explain``, ``fork``, ``regret`` and ``trace`` of ``compass-lab`` for a single run.
 
 Arguments are checked before heavy modules are imported.
 """
@@ -13,6 +13,7 @@ from textwrap import TextWrapper
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from lab.cli.arguments import WHOLE
 from lab.common.errors import InputError, check_png, no_directory, one_line, why_not
 
 if TYPE_CHECKING:
@@ -34,27 +35,18 @@ def explain(options: argparse.Namespace) -> int:
         raise InputError(f"RUN={options.run}: {no_directory(options.run)}")
     if options.figure is not None:
         check_png("--figure", options.figure)
-    from lab.analysis.run_data import plan_notation
     from lab.common.console import console, say
-    from lab.reporting.explain.findings import answer
     from lab.reporting.explain.record import find_run, read_query
-    from lab.reporting.explain.text import sections
+    from lab.reporting.explain.text import explanation, wrapper
 
     record = read_query(find_run(options.run), int(options.query))
     screen = console(WIDTH)
-    lines = TextWrapper(screen.width, "", "    ", break_long_words=False, break_on_hyphens=False)
-    first = (f"{record.run}, planner {record.planner}", answer(record), plan_notation(record.run))
-    for sentence in filter(None, first):
-        say(lines.fill(sentence))
-    for section in sections(record, options.rows):
-        for at, part in enumerate(section):
-            if not at:
-                say("")
-            if isinstance(part, str):
-                say(lines.fill(part))
-            else:
-                screen.print(part)
-    _say_regrets(record.run, int(options.query), lines)
+    for part in explanation(record, options.rows, screen.width):
+        if isinstance(part, str):
+            say(part)
+        else:
+            screen.print(part)
+    _say_regrets(record.run, int(options.query), wrapper(screen.width))
     if options.figure is not None:
         from lab.reporting.explain.figure import draw_explanation
 
@@ -86,6 +78,52 @@ def _say_regrets(run: Path, query: int, lines: TextWrapper) -> None:
         say("No decision on this query was examined.")
 
 
+def fork(options: argparse.Namespace) -> int:
+    """Continue a run with something changed, and print both next to each other."""
+    if not options.run.is_dir():
+        raise InputError(f"RUN={options.run}: {no_directory(options.run)}")
+    from lab.app import events
+    from lab.common.console import say, show_table
+    from lab.forks.fork import Changes
+    from lab.forks.fork import fork as continued
+    from lab.forks.run_on_disk import planner_named, repeated, write_fork
+    from lab.reporting.explain.record import find_run
+
+    machines = dict(_pair("--machines", "NODE=NUMBER", each) for each in options.machines)
+    queries = dict(_pair("--query", "NUMBER=wait", each) for each in options.query)
+    changes = Changes(
+        plans={_whole("--query", number): choice for number, choice in queries.items()},
+        planner=None if options.planner is None else planner_named(options.planner),
+        machines={node: _whole("--machines", number) for node, number in machines.items()},
+        drift=[events.read(text) for text in options.event],
+    )
+    if options.out is not None and options.out.exists():
+        raise InputError(f"--out={options.out}: exists already; name another directory")
+    run = find_run(options.run)
+    before = repeated(run)
+    after = continued(before, options.at_s, changes)
+    named = {f"as it was: {before.summary['planner']}": before, "forked": after}
+    summaries = [{**one.summary, "planner": name} for name, one in named.items()]
+    show_table(summaries, f"forked at {options.at_s:g} s, seed {before.seed}", options.all)
+    if options.out is not None:
+        write_fork(after, options.out, {"run": str(run.resolve()), "words": sys.argv[1:]})
+        say(f"results: {options.out}")
+    return 0
+
+
+def _pair(option: str, example: str, text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise InputError(f"{option}={text}: write {option} {example}")
+    return name, value
+
+
+def _whole(option: str, text: str) -> int:
+    if not WHOLE.fullmatch(text):
+        raise InputError(f"{option}: {text} must be a whole number")
+    return int(text)
+
+
 def regret(options: argparse.Namespace) -> int:
     """Examine the decisions of a run, and print them by their regret, the largest first."""
     if not options.run.is_dir():
@@ -95,7 +133,8 @@ def regret(options: argparse.Namespace) -> int:
     if options.rows < 0:
         raise InputError(f"--rows {options.rows}: must be 0 or more")
     from lab.forks.regret import Examination
-    from lab.forks.regret_file import RegretFile, setup_of
+    from lab.forks.regret_file import RegretFile
+    from lab.forks.run_on_disk import setup_of
     from lab.reporting.explain.record import find_run
 
     until_s = monotonic() + 3600 * options.hours

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from hardware_models.errors import TableError, UnknownNameError
 from lab.cli.arguments import REFUSED, ArgumentParser
 from lab.cli.options.hardware import add_tools_on_hardware
-from lab.cli.options.live import add_animate, add_app
+from lab.cli.options.live import add_animate, add_app, add_mcp
 from lab.cli.options.runs import add_tools_on_runs
 from lab.cli.options.serving import add_observe, add_predict_and_compare
 from lab.cli.options.what_if import add_atlas, add_what_if
@@ -28,9 +28,10 @@ from lab.version import __version__
 
 OK = 0
 TOOLS = (
-    *("check-planner", "report", "explain", "regret", "trace", "animate", "app", "agree", "list"),
+    *("check-planner", "report", "explain", "fork", "regret", "trace", "animate", "app", "mcp"),
+    *("agree", "list"),
     *("tables", "accelerator", "calibrate", "import", "fit", "validate", "validation-page"),
-    *("capacity", "sensitivity", "observe", "predict", "compare", "atlas", "reproduce"),
+    *("what-if", "capacity", "sensitivity", "observe", "predict", "compare", "atlas", "reproduce"),
 )
 
 FURTHER = "compass_lab.tools"
@@ -91,6 +92,7 @@ def parser() -> ArgumentParser:
     tools = made.add_subparsers(title="tools", required=True, metavar="TOOL")
     add_animate(_add, tools)
     add_app(_add, tools)
+    add_mcp(_add, tools)
     add_tools_on_runs(_add, tools)
     _add_list(tools)
     add_tools_on_hardware(_add, tools)

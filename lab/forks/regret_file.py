@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from lab.common.errors import InputError
-from lab.config.compose import Setup, set_up
 from lab.forks.regret import GOODPUT, Decision, Regret, Regrets
-from lab.limits.wall_limit import KEYS
-from lab.runs.run_directory import CONFIG, REGRETS, load_config, read_run_summary, write_aside
+from lab.runs.run_directory import CONFIG, REGRETS, write_aside
 from lab.version import version_mismatch, versions
 
 
@@ -58,17 +56,6 @@ def read_regrets(kept: Any) -> Regrets:
         None if kept["checked"] is None else float(kept["checked"]),
         [Decision(**each) for each in kept["left"]],
     )
-
-
-def setup_of(run: Path) -> Setup:
-    """Return what repeats a finished run; raise InputError if it is unfinished."""
-    status = read_run_summary(run)["status"]
-    if status != "finished":
-        raise InputError(f"RUN={run}: has status {status}; regret needs a finished run")
-    config = load_config(run / CONFIG)
-    for key in KEYS:
-        config.setdefault(key, None)
-    return set_up(config, ())
 
 
 def regrets_of_query(run: Path, query: int) -> Regrets | None:

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -43,6 +44,8 @@ KILLED = "a process was killed, perhaps because memory ran out"
 Ended = TypeVar("Ended")
 Measure = Callable[[Result], Mapping[str, Any]]
 Row = dict[str, Any]
+Heard = Callable[[Row], None]
+"""A function that gets the row of each run as soon as it is there."""
 
 
 class RunError(Exception):
@@ -78,11 +81,14 @@ def at_a_time(jobs: int | None) -> int:
     return jobs
 
 
-def make(jobs: Sequence[Job], processes: int, cache: Path = CACHE) -> list[Row]:
+def make(
+    jobs: Sequence[Job], processes: int, cache: Path = CACHE, heard: Heard | None = None
+) -> list[Row]:
     """Make the runs that are not cached, in parallel processes; return a row for each job.
 
     A row has the labels, ``seed``, ``run_core_s`` and the measurements. Several commands can share
-    the directory `cache`. Raises InputError before any run if a job's overrides are wrong. Raises
+    the directory `cache`. `heard` gets the rows of cached runs, then each other row when its run
+    has ended. Raises InputError before any run if a job's overrides are wrong. Raises
     RunError at once if a process was killed, and after all runs if one of them failed. Raises
     OSError if a run cannot be written. The message of a KeyboardInterrupt says where finished runs
     are.
@@ -92,6 +98,17 @@ def make(jobs: Sequence[Job], processes: int, cache: Path = CACHE) -> list[Row]:
     keys = [job.key for job in jobs]
     rows = {key: row for key in keys if (row := _cached(cache / RUNS / key)) is not None}
     missing = {key: job for key, job in zip(keys, jobs, strict=True) if key not in rows}
+    alike: dict[str, list[Job]] = defaultdict(list)
+    for key, job in zip(keys, jobs, strict=True):
+        alike[key].append(job)
+
+    def tell(key: str) -> None:
+        if heard is not None:
+            for job in alike[key]:
+                heard(_labelled(job, rows[key]))
+
+    for key in rows:
+        tell(key)
     failures: list[str] = []
     resumable = f"finished runs are kept in {cache}; the same command makes the others"
     if missing:
@@ -102,15 +119,18 @@ def make(jobs: Sequence[Job], processes: int, cache: Path = CACHE) -> list[Row]:
                     failures.append(f"{missing[key]}: {one_line(measured)}")
                 else:
                     rows[key] = measured
+                    tell(key)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(resumable) from None
         except TerminatedWorkerError:
             raise RunError(f"{KILLED}; {resumable}; reduce --jobs") from None
     if failures:
         raise RunError(f"{len(failures)} runs failed, first {failures[0]}")
-    return [
-        {**job.labels, "seed": job.seed, **rows[key]} for key, job in zip(keys, jobs, strict=True)
-    ]
+    return [_labelled(job, rows[key]) for key, job in zip(keys, jobs, strict=True)]
+
+
+def _labelled(job: Job, measured: Row) -> Row:
+    return {**job.labels, "seed": job.seed, **measured}
 
 
 def told_if_killed(ended: Iterator[Ended]) -> Iterator[Ended]:
@@ -124,7 +144,7 @@ def told_if_killed(ended: Iterator[Ended]) -> Iterator[Ended]:
 def cached(job: Job, cache: Path = CACHE) -> Row | None:
     """Return the row of a job whose run is cached, as `make` does, or None."""
     measured = _cached(cache / RUNS / job.key)
-    return None if measured is None else {**job.labels, "seed": job.seed, **measured}
+    return None if measured is None else _labelled(job, measured)
 
 
 def _cached(directory: Path) -> Row | None:

@@ -17,7 +17,7 @@ from lab.config import preflight
 from lab.config.compose import Setup, compose, set_up
 from lab.config.overrides import refuse_hydra
 from lab.runs.run_directory import UNDER_WAY, RunDirectory, check_links, claim, held
-from lab.runs.runner import simulate
+from lab.runs.runner import ShowProgress, simulate
 from lab.runs.warm_up import ready
 from scenarios.scenario import Scenario
 from sim.api.planner import Planner
@@ -83,6 +83,7 @@ def run(
     planner: Planner | None = None,
     directory: str | PathLike[str] | None = None,
     record: bool = False,
+    progress: ShowProgress = lambda _: None,
 ) -> Result:
     """Simulate one planner.
 
@@ -97,6 +98,7 @@ def run(
         directory: the run directory to write, without figures; by default, no directory is written.
         record: whether to record the planner's decisions, so that `lab.fork` can continue the run
             from any of them. The results are the same.
+        progress: called with the simulated time in seconds, every ten seconds of it.
 
     Raises:
         InputError: the input is wrong; the message is one sentence.
@@ -128,7 +130,8 @@ def run(
         warnings.warn(sentence, stacklevel=2)
     setup = ready(setup, overrides, config)
     recorder = Recorder() if record else None
-    result = result_of(setup, None if directory is None else Path(directory), recorder)
+    place = None if directory is None else Path(directory)
+    result = result_of(setup, place, recorder, progress)
     if errors := result.summary["planner_errors"]:
         first = result.summary["planner_error_first"]
         [name] = setup.planners
@@ -137,7 +140,10 @@ def run(
 
 
 def result_of(
-    setup: Setup, directory: Path | None = None, recorder: Recorder | None = None
+    setup: Setup,
+    directory: Path | None = None,
+    recorder: Recorder | None = None,
+    progress: ShowProgress = lambda _: None,
 ) -> Result:
     """Simulate the planner of a setup as `run` does, without its warnings."""
     if len(setup.planners) > 1:
@@ -159,7 +165,7 @@ def result_of(
                 raise InputError(
                     f"directory={directory}: cannot be written: {error.strerror}"
                 ) from None
-        summary = simulate(setup, name, planner, sinks, recorder=recorder)
+        summary = simulate(setup, name, planner, sinks, progress, recorder=recorder)
     tables = {table: pl.concat([part[table] for part in parts]) for table in parts[0]}
     recorded = None if recorder is None else Recorded(setup, recorder.recording)
     scenario = setup.scenario()

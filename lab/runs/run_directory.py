@@ -34,8 +34,10 @@ CHECKPOINT = "checkpoint.jsonl"
 TRACE, TRACE_PICTURE = "trace.json", "trace.png"
 REGRETS = {"goodput": "regret_goodput.json", "cost": "regret_cost.json"}
 """The files of regrets, by objective."""
+FORK = "fork.json"
+"""In the directory of a fork: the run that it continues, and from when on."""
 OWN = {SUMMARY, CONFIG, ERROR, JOBS, CHECKPOINT, TRACE, TRACE_PICTURE, ".progress", *INSIDE}
-OWN |= set(REGRETS.values())
+OWN |= {*REGRETS.values(), FORK}
 """Names in a directory of results that this program reads or writes."""
 MOST_NAMED = 8
 """Largest number of runs that a message names."""

@@ -71,6 +71,8 @@ class Tried:
 
 Measure = Callable[[Candidate, Sequence[int]], Sequence[float]]
 """A function that simulates a candidate on some seeds and returns the metric on each seed."""
+Judged = Callable[[Tried], None]
+"""A function that gets each candidate as soon as it is judged."""
 
 
 def candidates(
@@ -111,19 +113,21 @@ def search(
     confidence: float,
     most_seeds: int,
     within: ValueRange = ANY,
+    heard: Judged = lambda _: None,
 ) -> list[Tried]:
     """Simulate candidates until the cheapest that suffices is known; return those simulated.
 
     ``every`` is sorted by price and, at equal prices, by the values. ``ordered`` has the keys of
     which a larger value never makes the metric worse. ``target`` is the lowest sufficient mean of
     the metric, whose range is ``within``. A candidate without a verdict after ``most_seeds``
-    remains undecided.
+    remains undecided. ``heard`` gets each simulated candidate when it is judged.
     """
     left, tried = list(every), []
     while left:
         chosen = left[(len(left) - 1) // 2]
         one = judged(chosen, measure, target, confidence, most_seeds, within)
         tried.append(one)
+        heard(one)
         if one.verdict == CandidateVerdict.SUFFICES:
             left = left[: left.index(chosen)]
         else:  # An undecided one also rules out those with no more machines.

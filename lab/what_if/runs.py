@@ -1,6 +1,6 @@
 """Runs of settings on several seeds for what-if questions; each run is made once and cached."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,24 +10,50 @@ from omegaconf import DictConfig
 from lab.common.console import warn
 from lab.common.errors import InputError, key_of
 from lab.config.compose import Setup
-from lab.run_cache.jobs import Job, RunError, at_a_time, make
+from lab.run_cache.jobs import Heard, Job, Row, RunError, at_a_time, make
 from lab.run_cache.keys import prepared
 from lab.runs.api import composed
 from lab.what_if.question import numbers
 
 PLANNER = {"planner", "planner._target_"}
 """Keys that name a planner."""
+AS_IT_IS = "as it is"
+
+
+def label(settings: Sequence[str]) -> str:
+    """Return settings as one text, by which the rows of their runs are labelled."""
+    return " ".join(settings) or AS_IT_IS
+
+
+def by_setting(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Return the rows of runs by the labels of their settings."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row["settings"], []).append(row)
+    return found
 
 
 class Runs:
-    """The runs of one question: their common overrides, cache directory and parallel processes."""
+    """The runs of one question.
+
+    Args:
+        overrides: what all runs have in common.
+        directory: where finished runs are kept.
+        processes: most simultaneous runs; by default, one per core.
+        heard: gets the row of each run as soon as it is there.
+    """
 
     def __init__(
-        self, overrides: Sequence[str], directory: Path, processes: int | None = None
+        self,
+        overrides: Sequence[str],
+        directory: Path,
+        processes: int | None = None,
+        heard: Heard | None = None,
     ) -> None:
         self.overrides = tuple(overrides)
         self.directory = directory
         self.processes = at_a_time(processes)
+        self.heard = heard
 
     def setup(self, settings: Sequence[str]) -> tuple[Setup, bool]:
         """Return the setup for settings, and whether its planner is the default one."""
@@ -45,21 +71,23 @@ class Runs:
     def make(
         self, settings: Sequence[Sequence[str]], seeds: Sequence[int]
     ) -> list[list[dict[str, Any]]]:
-        """Make the runs; return each summary's numbers by setting and seed, or raise InputError."""
+        """Make the runs; return each summary's numbers by setting and seed, or raise InputError.
+
+        The first seed comes first, so that settings can be compared when only some runs have ended.
+        """
         jobs = [
-            Job(self._with_planner(each), seed, numbers, {"settings": " ".join(each) or "as it is"})
-            for each in settings
+            Job(self._with_planner(each), seed, numbers, {"settings": label(each)})
             for seed in seeds
+            for each in settings
         ]
         try:
-            rows = make(jobs, self.processes, self.directory)
+            rows = make(jobs, self.processes, self.directory, self.heard)
         except RunError as error:
             raise InputError(str(error)) from None
         raised = sum(row.get("planner_errors", 0) > 0 for row in rows)
         if raised:
             warn(f"the planner raised errors in {raised} of {len(rows)} runs; see compass-sim")
-        count = len(seeds)
-        return [rows[at * count : (at + 1) * count] for at in range(len(settings))]
+        return [rows[at :: len(settings)] for at in range(len(settings))]
 
     def _with_planner(self, settings: Sequence[str]) -> tuple[str, ...]:
         """Return all overrides with one planner: that of the settings, the base or the default."""

@@ -12,7 +12,8 @@ from lab.cli.tools import main
 from lab.common.errors import InputError
 from lab.forks.fork import continued
 from lab.forks.regret import COST, GOODPUT, Decision, Examination, Regret, Regrets, decisions
-from lab.forks.regret_file import read_regrets, setup_of
+from lab.forks.regret_file import read_regrets
+from lab.forks.run_on_disk import setup_of
 from sim.controlplane.recording import Forced, Instead, Recorder
 
 SMALL = (

@@ -1,1 +1,1 @@
-"""The tools of ``compass-lab`` for a browser: the app and the animation of a run."""
+"""The tools of ``compass-lab`` for a browser, and for assistants."""

@@ -1,11 +1,13 @@
-"""The options of the tools for a browser."""
+"""The options of the tools for a browser and for assistants."""
 
 from pathlib import Path
 from typing import Any
 
-from lab.cli.arguments import Add, whole
+from lab.cli.arguments import Add, number, whole
 
 PORT, SEEDS = 5006, 5
+BUDGET_S = 50.0
+"""Many clients give a call up after a minute."""
 
 
 def add_app(add: Add, tools: Any) -> None:
@@ -43,3 +45,22 @@ def add_animate(add: Add, tools: Any) -> None:
     animate.add_argument("run", type=Path, metavar="RUN", help="directory of one planner's run")
     words = "file to write (animation.html in RUN)"
     animate.add_argument("--out", type=Path, metavar="FILE.html", help=words)
+
+
+def add_mcp(add: Add, tools: Any) -> None:
+    """Add the tool ``mcp``; `add` makes the parser of a tool."""
+    mcp = add(
+        tools,
+        "mcp",
+        "live.mcp.mcp",
+        "let an assistant run, compare, fork and explain, by the Model Context Protocol",
+        "Serves one assistant over standard input and output, by the Model Context Protocol. Its "
+        "tools take only keys of scenarios and registered planners, and write only below one "
+        "directory. An assistant starts this command by itself. It needs the extra [mcp].",
+    )
+    out = Path("outputs") / "mcp"
+    mcp.add_argument("--out", type=Path, default=out, help=f"directory of results ({out})")
+    words = f"largest wall-clock time of a call in seconds ({BUDGET_S:g})"
+    mcp.add_argument("--budget-s", type=number, default=BUDGET_S, metavar="S", help=words)
+    words = "most simultaneous runs of a call (one per core)"
+    mcp.add_argument("--jobs", type=whole, metavar="N", help=words)

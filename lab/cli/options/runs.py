@@ -52,6 +52,7 @@ def add_tools_on_runs(add: Add, tools: Any) -> None:
     explain.add_argument("--figure", type=Path, metavar="OUT.png", help="also draw a figure")
     rows = f"most rows per table; 0 for all ({MOST_ROWS})"
     explain.add_argument("--rows", type=whole, default=MOST_ROWS, metavar="N", help=rows)
+    _add_fork(add, tools, every_row)
     _add_regret(add, tools, rows)
     trace = add(
         tools,
@@ -87,6 +88,32 @@ def add_tools_on_runs(add: Add, tools: Any) -> None:
         "first difference, which is printed; 2 for bad input.",
     )
     add_overrides(agree, ", such as experiment=speech_small planner=greedy seed=3")
+
+
+def _add_fork(add: Add, tools: Any, every_row: str) -> None:
+    tool = add(
+        tools,
+        "fork",
+        "explain.fork",
+        "continue a run from a decision with something changed",
+        "Simulates a run again up to the first decision at or after a time, under the same draws, "
+        "and from there with what the options change. Prints both runs. Exit status: 0, or 2 for "
+        "bad input.",
+    )
+    tool.add_argument("run", type=Path, metavar="RUN", help="directory of one planner's run")
+    words = "simulated second from which on something is different"
+    tool.add_argument("--at-s", type=number, required=True, metavar="S", help=words)
+    tool.add_argument("--planner", metavar="NAME", help="another planner, such as videostorm")
+    for option, metavar, about in (
+        ("--machines", "NODE=N", "number of machines of a node, such as cloud=1"),
+        ("--event", "KIND,at_s:S,...", "a drift event, such as rate_change,at_s:300,factor:3"),
+        ("--query", "N=wait|refuse", "let query N wait instead of getting a plan, or refuse it"),
+    ):
+        words = f"{about}; may be repeated"
+        tool.add_argument(option, action="append", default=[], metavar=metavar, help=words)
+    words = "directory for the tables of the fork (none)"
+    tool.add_argument("--out", type=Path, metavar="DIR", help=words)
+    tool.add_argument("--all", action="store_true", help=every_row)
 
 
 def _add_regret(add: Add, tools: Any, rows: str) -> None:

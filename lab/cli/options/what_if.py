@@ -9,6 +9,30 @@ from lab.cli.arguments import Add, ArgumentParser, add_overrides, number, whole
 
 def add_what_if(add: Add, tools: Any) -> None:
     """Add the tools for what-if questions; `add` makes the parser of a tool."""
+    what_if = add(
+        tools,
+        "what-if",
+        "what_if.what_if",
+        "compare changed settings with the base on the same seeds",
+        "Simulates the base and each change on the same seeds, and prints means and paired "
+        "differences with 95 % intervals. planner=NAME chooses the planner; the default is that "
+        "of the experiment, or cheapest_feasible. Finished runs are kept and reused. Overrides of "
+        "the base come first. Exit status: 0, or 2 for bad input.",
+    )
+    add_overrides(what_if)
+    words = (
+        "a change: one or more overrides, such as network=wifi workload.rate=0.2; may be repeated "
+        "for further changes"
+    )
+    what_if.add_argument(
+        "--change", action="append", nargs="+", required=True, metavar="KEY=VALUE", help=words
+    )
+    _add_effort(
+        what_if,
+        (5, "number of seeds (5)"),
+        "most simultaneous runs (one per core)",
+        Path("outputs") / "what_if",
+    )
     capacity = add(
         tools,
         "capacity",

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import groupby
 from math import isnan, nan
+from textwrap import TextWrapper
 from typing import Any, cast
 
 import polars as pl
@@ -15,7 +16,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from lab.analysis.run_data import PARTS
+from lab.analysis.run_data import PARTS, plan_notation
 from lab.common import formatting as wording
 from lab.common.console import PIPE_WIDTH
 from lab.common.formatting import count, listed
@@ -25,6 +26,7 @@ from lab.reporting.explain.findings import (
     LATENCY,
     REFUSED,
     Row,
+    answer,
     failed_parts,
     half_width,
     last_runs,
@@ -140,6 +142,23 @@ def median(rows: Iterable[Row], column: str) -> float | None:
     values = pl.Series([row[column] for row in rows], dtype=pl.Float64).drop_nans()
     middle = values.median()
     return None if middle is None else float(cast(float, middle))
+
+
+def explanation(record: QueryRecord, rows: int, width: int) -> Iterator[RenderableType]:
+    """Yield all sections and what comes before them; texts have lines of at most `width`."""
+    first = (f"{record.run}, planner {record.planner}", answer(record), plan_notation(record.run))
+    for sentence in filter(None, first):
+        yield wrapper(width).fill(sentence)
+    for section in sections(record, rows):
+        for at, part in enumerate(section):
+            if not at:
+                yield ""
+            yield wrapper(width).fill(part) if isinstance(part, str) else part
+
+
+def wrapper(width: int) -> TextWrapper:
+    """Return what breaks the texts of an explanation into lines."""
+    return TextWrapper(width, "", "    ", break_long_words=False, break_on_hyphens=False)
 
 
 def sections(record: QueryRecord, rows: int) -> Iterator[Iterator[RenderableType]]:

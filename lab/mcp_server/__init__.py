@@ -1,0 +1,1 @@
+"""A server for assistants, by the Model Context Protocol: tools that run and compare."""

@@ -1,0 +1,146 @@
+"""What a tool answers: sentences, numbers with units and intervals, and the command."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from lab.analysis.comparison import Comparison
+from lab.common.formatting import interval, number, p_value
+from lab.common.metrics import GOODPUT, HEADLINES, METRICS, SLO_MET
+
+CLEAR = 0.05
+"""A difference is clear if its interval excludes 0 and p is below this."""
+SAID = (GOODPUT, SLO_MET)
+"""Metrics of which the sentences of an answer tell."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where and how a server works.
+
+    Args:
+        directory: everything is written below it.
+        jobs: most simultaneous runs of a call; None for one per core.
+    """
+
+    directory: Path
+    jobs: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a tool answers.
+
+    Args:
+        answer: the answer in sentences.
+        numbers: the numbers behind it.
+        command: the shell command that repeats them; empty if there is none.
+        directory: the directory of the results.
+        runs: seeds and names of runs whose tables are kept, for explain and fork.
+        finished: whether all of the work was done.
+        note: what else there is to know.
+    """
+
+    answer: str
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+    command: str = ""
+    directory: str = ""
+    runs: Sequence[Mapping[str, Any]] = ()
+    finished: bool = True
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a tool is.
+
+    Args:
+        done: how much is done.
+        total: how much there is to do; None if it is not known.
+        words: what was just done.
+        so_far: the answer as far as it is known.
+    """
+
+    done: float
+    total: float | None
+    words: str
+    so_far: Answer | None = None
+
+
+Tell = Callable[[Progress], None]
+"""A function that gets the progress of a tool."""
+
+
+def cut_short(so_far: Answer | None, why: str) -> Answer:
+    """Return the answer of a call that was ended early."""
+    known = so_far or Answer(answer="No result yet.")
+    return replace(known, finished=False, note=" ".join(filter(None, (why, known.note))))
+
+
+def unit(metric: str) -> str:
+    """Return the unit of a metric; a share has none."""
+    known = METRICS.get(metric)
+    if known is None:
+        return ""
+    return known.unit or ("share from 0 to 1" if known.range[1] == 1 else "count")
+
+
+def numbers_of(comparison: Comparison) -> dict[str, Any]:
+    """Return the means and differences of the metrics that the tables of a comparison show."""
+    found: dict[str, Any] = {}
+    for metric in (one.name for one in HEADLINES):
+        means = comparison.means.filter(metric=metric)
+        differences = comparison.differences.filter(metric=metric)
+        found[metric] = {
+            "unit": unit(metric),
+            "means": [
+                {"of": row["planner"], **_some(row, "n", "mean", "low", "high")}
+                for row in means.iter_rows(named=True)
+            ],
+        }
+        if differences.height:
+            found[metric]["differences"] = [
+                {
+                    "of": row["planner"],
+                    "minus": row["other"],
+                    **_some(row, "n", "difference", "low", "high"),
+                    "p": row["p_holm"],
+                }
+                for row in differences.iter_rows(named=True)
+            ]
+    return found
+
+
+def _some(row: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: row[name] for name in names}
+
+
+def sentences(numbers: Mapping[str, Any]) -> str:
+    """Return the main numbers of `numbers_of` in sentences."""
+    found = []
+    for metric in SAID:
+        about, title = numbers[metric.name], metric.title
+        means = ", ".join(f"{one['of']} {_mean(one)}" for one in about["means"])
+        parts = [means, *map(_difference, about.get("differences", ()))]
+        found.append(f"{title[:1].upper()}{title[1:]}: {'; '.join(parts)}.")
+    return " ".join(found)
+
+
+def _mean(one: Mapping[str, Any]) -> str:
+    return f"{number(one['mean'])} {interval(one['low'], one['high'])}".strip()
+
+
+def _difference(one: Mapping[str, Any]) -> str:
+    what = f"{one['of']} minus {one['minus']} {number(one['difference'])}"
+    if one["p"] is None:
+        return f"{what}, of one seed, so without an interval"
+    excluded = one["low"] > 0 or one["high"] < 0
+    clear = "clear" if excluded and one["p"] < CLEAR else "not clear"
+    return f"{what} {interval(one['low'], one['high'])}, {p_value(one['p'])}, which is {clear}"
+
+
+def of_one_run(summary: Mapping[str, Any], names: Sequence[str] = ()) -> dict[str, Any]:
+    """Return numbers of a run's summary, by default those of the headline metrics."""
+    chosen = names or [one.name for one in HEADLINES]
+    return {name: {"unit": unit(name), "value": summary.get(name)} for name in chosen}
