@@ -152,7 +152,10 @@ def _text(answer: Answer) -> str:
     parts = [f"<h2>{escape(answer.state.planners[answer.side])}</h2>"]
     if answer.refused:
         parts.append(f'<p class="refused" role="alert">{escape(answer.refused)}</p>')
-    parts.append('<table class="figures" aria-live="polite">')
+    parts.append(
+        f'<table class="figures" data-move="{answer.number}" data-state="{_state(answer)}" '
+        'aria-live="polite">'
+    )
     parts += [
         f'<tr><th scope="row">{words}</th><td class="value" data-name="{name}">{value}</td></tr>'
         for name, words, value in _values(answer)
@@ -160,6 +163,13 @@ def _text(answer: Answer) -> str:
     parts.append(f"</table><p>{_status(answer)}</p>")
     parts.append(f"<p>The same run: <code>{escape(answer.state.command(answer.side))}</code></p>")
     return "".join(parts)
+
+
+def _state(answer: Answer) -> str:
+    """Return one word for scripts that drive the page."""
+    if not answer.preliminary:
+        return "final"
+    return "refused" if answer.refused else "waiting" if answer.figures is None else "preliminary"
 
 
 def _status(answer: Answer) -> str:
