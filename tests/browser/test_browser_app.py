@@ -63,6 +63,38 @@ def test_a_move_changes_the_answer_the_command_and_the_address(opened, address):
     assert final_answer(again)["command"] == after["command"]
 
 
+def test_events_are_placed_dragged_moved_by_keys_and_removed(opened, address):
+    page = opened(address + QUICK)
+    final_answer(page)
+    box = page.locator(".timeline .track").bounding_box()
+    middle = box["y"] + box["height"] / 2
+    page.mouse.click(box["x"] + box["width"] / 3, middle)
+    event = page.get_by_role("slider", name="rate_change")
+    page.wait_for_function("() => location.search.includes('event=rate_change,at_s:100,factor:2')")
+    final_answer(page, words="at_s:100,")
+    shot(page, "event")
+    page.mouse.move(box["x"] + box["width"] / 3, middle)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2, middle, steps=4)
+    page.mouse.up()
+    page.wait_for_function("() => location.search.includes('at_s:150,')")
+    event.focus()
+    for key in ("ArrowRight", "ArrowRight", "PageDown"):
+        page.keyboard.press(key)
+    page.wait_for_function("() => location.search.includes('at_s:110,')")
+    assert event.get_attribute("aria-valuetext") == "110 s"
+    after = final_answer(page, words="{kind:rate_change,at_s:110,factor:2}")
+    assert after["goodput"].split(" [")[0] == from_shell(after["command"])
+    page.get_by_role("button", name="add event").click()
+    page.wait_for_function("() => location.search.includes('at_s:150,')")
+    page.get_by_role("button", name="remove 2: rate_change,at_s:150").click()
+    page.wait_for_function("() => !location.search.includes('at_s:150,')")
+    event.focus()
+    page.keyboard.press("Delete")
+    page.wait_for_function("() => !location.search.includes('event')")
+    event.wait_for(state="detached")
+
+
 def test_the_time_can_be_scrubbed_and_a_query_chosen(opened, address):
     page = opened(address + QUICK)
     final_answer(page)
@@ -99,14 +131,14 @@ def test_a_click_on_a_dot_tells_about_its_query(opened, tmp_path):
 
 
 def test_everything_can_be_reached_by_the_keyboard(opened, address):
-    page = opened(address + QUICK)
+    page = opened(address + QUICK + "&event=rate_change,at_s:100")
     final_answer(page)
     page.locator("canvas").first.wait_for()
     reached = []
     for _ in range(70):
         page.keyboard.press("Tab")
         reached.append(page.evaluate(FOCUSED))
-    for what in ("SELECT", "noUi-handle", "BUTTON", "CANVAS img", "time INPUT"):
+    for what in ("SELECT", "noUi-handle", "BUTTON slider", "CANVAS img", "time INPUT"):
         assert any(what in one for one in reached), what
     assert sum("noUi-handle" in one for one in reached) >= page.locator(".noUi-handle").count()
 
