@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import isnan
 from pathlib import Path
-from textwrap import TextWrapper
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from lab.common.errors import InputError, check_png, no_directory, one_line, why_not
 
 if TYPE_CHECKING:
+    from textwrap import TextWrapper
+
     from lab.forks.regret import Regrets
 
 MOST_ROWS = 20
@@ -34,26 +35,19 @@ def explain(options: argparse.Namespace) -> int:
         raise InputError(f"RUN={options.run}: {no_directory(options.run)}")
     if options.figure is not None:
         check_png("--figure", options.figure)
-    from lab.analysis.run_data import plan_notation
     from lab.common.console import console, say
-    from lab.reporting.explain.findings import answer
     from lab.reporting.explain.record import find_run, read_query
-    from lab.reporting.explain.text import sections
+    from lab.reporting.explain.whole import whole, wrapper
 
     record = read_query(find_run(options.run), int(options.query))
     screen = console(WIDTH)
-    lines = TextWrapper(screen.width, "", "    ", break_long_words=False, break_on_hyphens=False)
-    first = (f"{record.run}, planner {record.planner}", answer(record), plan_notation(record.run))
-    for sentence in filter(None, first):
-        say(lines.fill(sentence))
-    for section in sections(record, options.rows):
-        for at, part in enumerate(section):
-            if not at:
-                say("")
-            if isinstance(part, str):
-                say(lines.fill(part))
-            else:
-                screen.print(part)
+    lines = wrapper(screen.width)
+    say(lines.fill(f"{record.run}, planner {record.planner}"))
+    for part in whole(record, options.rows, lines):
+        if isinstance(part, str):
+            say(part)
+        else:
+            screen.print(part)
     _say_regrets(record.run, int(options.query), lines)
     if options.figure is not None:
         from lab.reporting.explain.figure import draw_explanation
@@ -67,7 +61,7 @@ def explain(options: argparse.Namespace) -> int:
     return 0
 
 
-def _say_regrets(run: Path, query: int, lines: TextWrapper) -> None:
+def _say_regrets(run: Path, query: int, lines: "TextWrapper") -> None:
     """Print the regrets of a query's decisions if they were examined."""
     from lab.common.console import say
     from lab.forks.regret_file import regrets_of_query
@@ -77,11 +71,7 @@ def _say_regrets(run: Path, query: int, lines: TextWrapper) -> None:
         return
     say("\nRegret: what the best alternative to a decision would have gained in goodput.")
     for each in regrets.found:
-        made = each.decision
-        gained = f"nothing better than {made.chosen}"
-        if each.regret:
-            gained = f"{each.regret:.4g} queries by {each.best} instead of {made.chosen}"
-        say(lines.fill(f"at {made.at_s:.1f} s, on {made.trigger}: {gained}"))
+        say(lines.fill(each.in_words()))
     if not regrets.found:
         say("No decision on this query was examined.")
 
