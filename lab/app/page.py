@@ -3,11 +3,13 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import panel as pn
 
 from lab.app.answers import SEEDS, Answer, Answers
+from lab.app.details import Details, Examine
 from lab.app.scenario import State, state_of
 from lab.app.widgets import Animation, Controls
 from lab.app.workers import Workers
@@ -51,12 +53,15 @@ def _growing(width: int) -> dict[str, str]:
 
 
 class Side:
-    """The answer of one planner."""
+    """The answer of one planner; `examine` is that of `Details`."""
 
-    def __init__(self) -> None:
+    def __init__(self, examine: Examine) -> None:
         self.figures = pn.pane.HTML("", sizing_mode="stretch_width", stylesheets=[STYLE])
         self.animation = Animation(sizing_mode="stretch_width", margin=(5, 10))
-        self.view = pn.Column(self.figures, self.animation, styles=_growing(400))
+        self.details = Details(examine)
+        self._run: Path | None = None  # the directory of the run that is drawn
+        self.animation.param.watch(lambda event: self.details.show(self._run, event.new), "chosen")
+        self.view = pn.Column(self.figures, self.animation, self.details.view, styles=_growing(400))
 
     def wait(self, state: State, side: int) -> None:
         """Say that an answer is being computed: clear the figures, and let the picture pale."""
@@ -67,7 +72,8 @@ class Side:
         """Show an answer."""
         self.figures.object = _text(answer)
         if answer.scene is not None and answer.scene is not self.animation.scene:
-            self.animation.scene = answer.scene
+            self._run = answer.directory
+            self.animation.param.update(scene=answer.scene, chosen=None)
         if not answer.preliminary:
             self.animation.styles = CLEAR
 
@@ -91,9 +97,9 @@ class Page:
             state = State()
             self._say(f"The address was refused: {error}")
         self._number = 0
-        self.answers = Answers(workers, self._schedule, seeds)
+        self.answers = Answers(workers, partial(self._later, self._show), seeds)
         self.controls = Controls(state, self._moved, self._say)
-        self.sides = (Side(), Side())
+        self.sides = (Side(self._examine), Side(self._examine))
         sides = pn.FlexBox(
             *(one.view for one in self.sides),
             flex_wrap="wrap",
@@ -130,12 +136,15 @@ class Page:
             one.wait(state, side)
         self._number = self.answers.ask(state)
 
-    def _schedule(self, answer: Answer) -> None:
-        """Show an answer that comes from a thread of the workers, also in a notebook."""
+    def _examine(self, run: Path, query: int, take: Callable[[str], Any]) -> None:
+        self.answers.examine(run, query, lambda text: self._later(take, text))
+
+    def _later(self, function: Callable[..., Any], *words: Any) -> None:
+        """Call a function from a thread of the workers, also in a notebook."""
         if self._document is None or self._document.session_context is None:
-            self._show(answer)
+            function(*words)
         else:
-            self._document.add_next_tick_callback(partial(self._show, answer))
+            self._document.add_next_tick_callback(partial(function, *words))
 
     def _show(self, answer: Answer) -> None:
         if answer.number >= self._number:

@@ -23,6 +23,7 @@ class Animation(JSComponent):  # type: ignore[misc]
     """What happens in a run; empty without a scene."""
 
     scene: Scene = param.Dict(default={}, doc="What `lab.reporting.animation.scene` returns.")
+    chosen: int | None = param.Integer(default=None, allow_None=True, doc="The query clicked on.")
 
     _esm = code("animation.js")
     _stylesheets = [code("animation.css")]  # noqa: RUF012 -- Panel's own form

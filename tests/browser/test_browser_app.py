@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import shlex
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from app_page import FOCUSED, answers, final_answer, seek, slider
 
 from lab import run
+from lab.app.inquiry import explanation
 from lab.cli.tools import main
 from lab.common.formatting import number
 
@@ -110,6 +112,30 @@ def test_the_time_can_be_scrubbed_and_a_query_chosen(opened, address):
     canvas.click(position={"x": 2, "y": 2})  # where no query is
     assert page.locator(".about").first.inner_text() == ""
     shot(page, "scrubbed")
+
+
+def test_a_click_on_a_query_explains_it_and_its_regrets_can_be_asked_for(opened, address, tmp_path):
+    page = opened(address + QUICK)
+    shown = final_answer(page)
+    page.locator("canvas").first.wait_for()
+    run(shlex.split(shown["command"])[1:], directory=tmp_path / "run")
+    seek(page, 150)
+    page.locator("canvas").first.click(position={"x": 12, "y": 45})  # the first that waits
+    told = page.locator("pre")
+    told.wait_for()
+    query = int(re.match(r"Query (\d+):", told.text_content())[1])
+    assert told.text_content() == explanation(tmp_path / "run", query)
+    assert page.locator("select.query").first.input_value() == str(query)
+    page.get_by_role("button", name="regret of the decisions").click()
+    page.get_by_role("button", name="computing").wait_for()
+    told.nth(1).wait_for()
+    head, *lines = told.first.text_content().splitlines()
+    decisions = int(re.fullmatch(rf"Decisions on query {query}: (\d+)\.", head)[1])
+    examined = sum(line.startswith("at ") and " s, on " in line for line in lines)
+    assert examined == decisions > 0 or lines[-1].startswith("Not examined within 120 s: ")
+    shot(page, "explained")
+    page.locator("select.query").first.select_option("")
+    told.first.wait_for(state="detached")
 
 
 def test_a_click_on_a_dot_tells_about_its_query(opened, tmp_path):
