@@ -25,7 +25,13 @@ def explanation(run: Path, query: int) -> str:
     """Return why a query got its plan, as ``compass-lab explain`` does; or why that is unknown."""
     told = StringIO()
     screen = Console(
-        file=told, width=WIDTH, markup=False, emoji=False, highlight=False, color_system=None
+        file=told,
+        width=WIDTH,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        color_system=None,
+        force_jupyter=False,
     )
     try:
         for part in whole(read_query(run, query), MOST_ROWS, wrapper(WIDTH)):
@@ -57,5 +63,6 @@ def regrets(run: Path, query: int, goes_on: Callable[[], bool], most_s: float = 
     lines = [f"Decisions on query {query}: {len(found) + left}."]
     lines += [wrapper(WIDTH).fill(each.in_words()) for each in found]
     if left:
-        lines.append(f"Not examined within {most_s:g} s: {left}.")
+        why = f"within {most_s:g} s" if goes_on() else "because a control was moved"
+        lines.append(f"Not examined {why}: {left}.")
     return "\n".join(lines)

@@ -42,9 +42,9 @@ GAP = "24px"
 PALE, CLEAR = {"opacity": "0.35"}, {"opacity": "1"}
 INTRODUCTION = """
 <h1>What do two planners make of a scenario?</h1>
-<p>Move a control: both planners serve the same queries, and the figures follow. The address of this
-page keeps the controls, so you can share it.</p>
+<p>Move a control: both planners serve the same queries, and the figures follow.</p>
 """
+SHARE = "<p>The address of this page keeps the controls, so you can share it.</p>"
 
 
 def _growing(width: int) -> dict[str, str]:
@@ -105,8 +105,9 @@ class Page:
             flex_wrap="wrap",
             styles={"gap": GAP, **_growing(480)},
         )
+        words = INTRODUCTION + (SHARE if location else "")
         self.view = pn.Column(
-            pn.pane.HTML(INTRODUCTION, sizing_mode="stretch_width", stylesheets=[STYLE]),
+            pn.pane.HTML(words, sizing_mode="stretch_width", stylesheets=[STYLE]),
             self._said,
             pn.FlexBox(
                 self.controls.view,
@@ -119,6 +120,10 @@ class Page:
             margin=(8, 16),
         )
         self._ask(state)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
+        """Return what a notebook shows."""
+        return self.view._repr_mimebundle_(include, exclude)
 
     def close(self) -> None:
         """End the runs of this page."""

@@ -1,6 +1,7 @@
 """The processes that make runs for all open pages; they are kept, so that they stay warm."""
 
 import os
+import signal
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -37,6 +38,7 @@ _shared: dict[str, Any] = {}
 
 def _start(parent: int, newest: Any, writer: Any = None, lock: Any = None) -> None:
     end_with(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends this.
     _shared.update(newest=newest, writer=writer, lock=lock)
 
 

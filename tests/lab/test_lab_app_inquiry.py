@@ -62,4 +62,5 @@ def test_a_mistake_is_found_as_among_all_decisions(directory, mistake):
 def test_what_there_was_no_time_for_is_said(directory):
     said = ["Decisions on query 1: 1.", "Not examined within 0 s: 1."]
     assert regrets(directory, 1, lambda: True, most_s=0.0).splitlines() == said
-    assert "Not examined" in regrets(directory, 1, lambda: False)
+    moved = regrets(directory, 1, lambda: False).splitlines()
+    assert moved[1:] == ["Not examined because a control was moved: 1."]
