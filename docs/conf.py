@@ -75,6 +75,7 @@ redirects = {old: f"{'../' * old.count('/')}{new}.html" for old, new in MOVED.it
 html_theme = "furo"
 html_title = "compass-sim"
 html_copy_source = False
+html_extra_path = ["figures/animation.html"]  # the page on the app has it in a frame
 
 
 def setup(app: object) -> None:

@@ -16,6 +16,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import polars as pl
 import seaborn as sns
+from IPython.display import display
 
 from hardware_models.gpu import gpu_latency
 from lab import run
@@ -292,9 +293,28 @@ plt.show()
 # `compass-lab explain` names the cause for each user, and [the first
 # notebook](01_first_steps.ipynb) shows how to count causes.
 #
+# ## The whole service by sliders
+#
+# The page of [the app](../docs/how_to/the_app.md) works in a notebook, too. Its controls set a small
+# scenario, which two planners serve. It needs the extra `[app]`; `compass-lab app` opens the same
+# page in a browser.
+#
+# **Predict.** With half of the users, does the share of time in which SLOs are met double? Move
+# the slider of arrivals to see.
+
+# %% tags=["no-page-output"]
+try:
+    from lab.app.notebook import page
+except ImportError:
+    print("The sliders need the extra [app]: pip install 'compass-sim[app]', restart the kernel.")
+else:
+    display(page("planner=videostorm&against=greedy"))
+
+# %% [markdown]
 # ## Try it
 #
-# 1. Sliders for the service: `ipywidgets.interact_manual` over a function that calls `run`.
+# 1. Add drift events to the timeline of the sliders, such as a failed machine. Which of the two
+#    planners loses more?
 # 2. `network=wired`, `cluster=cloud_only`, `network.capacity=speed_tests`: which of them changes
 #    goodput most?
 # 3. Which partition of the card would you choose for three models at once, each with its own bound?

@@ -28,6 +28,7 @@ RUN_BY = {
     "docs/concepts/planners.md": "test_docs.py",
     "docs/concepts/planning.md": "test_docs.py",
     "docs/how_to/reports.md": "test_docs.py",
+    "docs/how_to/the_app.md": "browser/test_app_in_notebook.py",
     "docs/reference/results.md": "test_docs.py",
     "docs/reference/tables.md": "test_docs.py",
 }

@@ -95,9 +95,13 @@ def latency_mean(directory: Path) -> float | None:
     """Return completed requests' mean latency in s; None if it is unknown or per output length."""
     if per_output_length(directory):
         return None
+    return mean_latency_s(scan(directory, "windows"), scan(directory, "operators"))
+
+
+def mean_latency_s(windows: pl.LazyFrame, operators: pl.LazyFrame) -> float | None:
+    """Return the mean latency in s of completed requests whose parts are known; None without."""
     mean_s: float | None = (
-        scan(directory, "windows")
-        .join(scan(directory, "operators"), on=["query", "window"], how="semi")
+        windows.join(operators, on=["query", "window"], how="semi")
         .filter(pl.col("completed") > 0)
         .select(
             (pl.col("latency_mean_s") * pl.col("completed")).sum()

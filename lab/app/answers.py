@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from math import inf
+from pathlib import Path
 from threading import RLock
 from typing import Any
 
@@ -50,6 +51,11 @@ class Answer:
         """What happens in the run of seed 0, once it has ended."""
         return None if self.preliminary or self.figures is None else self.figures.scene
 
+    @property
+    def directory(self) -> Path | None:
+        """Where the results of the run of seed 0 are kept, once it has ended."""
+        return None if self.preliminary or self.figures is None else self.figures.directory
+
     def interval(self, name: str) -> IntervalEstimate:
         """Return the mean of a number over seeds, with its 95 % interval."""
         found = [one.numbers.get(name) for _, one in sorted(self.runs.items())]
@@ -91,6 +97,12 @@ class Answers:
                 earlier = earlier_of[side] if seed == 0 else None
                 self.workers.ask(Task(self.slot, number, side, seed, overrides, asked_s, earlier))
         return number
+
+    def examine(self, run: Path, query: int, take: Callable[[str], Any]) -> None:
+        """Examine the decisions on a query; `take` gets the text, in a thread of the workers."""
+        with self._lock:
+            number = self._now[0].number if self._now else 0
+        self.workers.regrets(self.slot, number, run, query, take)
 
     def close(self) -> None:
         """End the runs of this page."""

@@ -20,6 +20,8 @@ SCENARIOS: Mapping[str, tuple[str, str]] = {
 }
 """The experiments that answer within a second or so, and the planners first compared in each."""
 MACHINES = ("g2-standard-8", "a2-highgpu-1g", "a2-ultragpu-1g", "a3-highgpu-1g")
+NODES = ("edge", "cloud")
+"""The names of the nodes in the clusters of all these experiments."""
 SUMS = ("comparison", "ilp")
 """How options of planners begin that compare several planners, or take hours."""
 
@@ -132,7 +134,7 @@ def controls(experiment: str) -> Mapping[str, Control]:
     rate = own("workload.rate")
     machines = (
         part
-        for node in ("edge", "cloud")
+        for node in NODES
         for part in (
             slider(f"cluster.nodes.{node}.count", f"machines: {node}", "", 1, 4, 1, True),
             machine(node),

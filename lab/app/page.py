@@ -3,11 +3,13 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import panel as pn
 
 from lab.app.answers import SEEDS, Answer, Answers
+from lab.app.details import Details, Examine
 from lab.app.scenario import State, state_of
 from lab.app.widgets import Animation, Controls
 from lab.app.workers import Workers
@@ -40,9 +42,9 @@ GAP = "24px"
 PALE, CLEAR = {"opacity": "0.35"}, {"opacity": "1"}
 INTRODUCTION = """
 <h1>What do two planners make of a scenario?</h1>
-<p>Move a control: both planners serve the same queries, and the figures follow. The address of this
-page keeps the controls, so you can share it.</p>
+<p>Move a control: both planners serve the same queries, and the figures follow.</p>
 """
+SHARE = "<p>The address of this page keeps the controls, so you can share it.</p>"
 
 
 def _growing(width: int) -> dict[str, str]:
@@ -51,12 +53,15 @@ def _growing(width: int) -> dict[str, str]:
 
 
 class Side:
-    """The answer of one planner."""
+    """The answer of one planner; `examine` is that of `Details`."""
 
-    def __init__(self) -> None:
+    def __init__(self, examine: Examine) -> None:
         self.figures = pn.pane.HTML("", sizing_mode="stretch_width", stylesheets=[STYLE])
         self.animation = Animation(sizing_mode="stretch_width", margin=(5, 10))
-        self.view = pn.Column(self.figures, self.animation, styles=_growing(400))
+        self.details = Details(examine)
+        self._run: Path | None = None  # the directory of the run that is drawn
+        self.animation.param.watch(lambda event: self.details.show(self._run, event.new), "chosen")
+        self.view = pn.Column(self.figures, self.animation, self.details.view, styles=_growing(400))
 
     def wait(self, state: State, side: int) -> None:
         """Say that an answer is being computed: clear the figures, and let the picture pale."""
@@ -67,7 +72,8 @@ class Side:
         """Show an answer."""
         self.figures.object = _text(answer)
         if answer.scene is not None and answer.scene is not self.animation.scene:
-            self.animation.scene = answer.scene
+            self._run = answer.directory
+            self.animation.param.update(scene=answer.scene, chosen=None)
         if not answer.preliminary:
             self.animation.styles = CLEAR
 
@@ -91,16 +97,17 @@ class Page:
             state = State()
             self._say(f"The address was refused: {error}")
         self._number = 0
-        self.answers = Answers(workers, self._schedule, seeds)
+        self.answers = Answers(workers, partial(self._later, self._show), seeds)
         self.controls = Controls(state, self._moved, self._say)
-        self.sides = (Side(), Side())
+        self.sides = (Side(self._examine), Side(self._examine))
         sides = pn.FlexBox(
             *(one.view for one in self.sides),
             flex_wrap="wrap",
             styles={"gap": GAP, **_growing(480)},
         )
+        words = INTRODUCTION + (SHARE if location else "")
         self.view = pn.Column(
-            pn.pane.HTML(INTRODUCTION, sizing_mode="stretch_width", stylesheets=[STYLE]),
+            pn.pane.HTML(words, sizing_mode="stretch_width", stylesheets=[STYLE]),
             self._said,
             pn.FlexBox(
                 self.controls.view,
@@ -113,6 +120,10 @@ class Page:
             margin=(8, 16),
         )
         self._ask(state)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
+        """Return what a notebook shows."""
+        return self.view._repr_mimebundle_(include, exclude)
 
     def close(self) -> None:
         """End the runs of this page."""
@@ -130,12 +141,15 @@ class Page:
             one.wait(state, side)
         self._number = self.answers.ask(state)
 
-    def _schedule(self, answer: Answer) -> None:
-        """Show an answer that comes from a thread of the workers, also in a notebook."""
+    def _examine(self, run: Path, query: int, take: Callable[[str], Any]) -> None:
+        self.answers.examine(run, query, lambda text: self._later(take, text))
+
+    def _later(self, function: Callable[..., Any], *words: Any) -> None:
+        """Call a function from a thread of the workers, also in a notebook."""
         if self._document is None or self._document.session_context is None:
-            self._show(answer)
+            function(*words)
         else:
-            self._document.add_next_tick_callback(partial(self._show, answer))
+            self._document.add_next_tick_callback(partial(function, *words))
 
     def _show(self, answer: Answer) -> None:
         if answer.number >= self._number:
@@ -152,7 +166,10 @@ def _text(answer: Answer) -> str:
     parts = [f"<h2>{escape(answer.state.planners[answer.side])}</h2>"]
     if answer.refused:
         parts.append(f'<p class="refused" role="alert">{escape(answer.refused)}</p>')
-    parts.append('<table class="figures" aria-live="polite">')
+    parts.append(
+        f'<table class="figures" data-move="{answer.number}" data-state="{_state(answer)}" '
+        'aria-live="polite">'
+    )
     parts += [
         f'<tr><th scope="row">{words}</th><td class="value" data-name="{name}">{value}</td></tr>'
         for name, words, value in _values(answer)
@@ -160,6 +177,13 @@ def _text(answer: Answer) -> str:
     parts.append(f"</table><p>{_status(answer)}</p>")
     parts.append(f"<p>The same run: <code>{escape(answer.state.command(answer.side))}</code></p>")
     return "".join(parts)
+
+
+def _state(answer: Answer) -> str:
+    """Return one word for scripts that drive the page."""
+    if not answer.preliminary:
+        return "final"
+    return "refused" if answer.refused else "waiting" if answer.figures is None else "preliminary"
 
 
 def _status(answer: Answer) -> str:

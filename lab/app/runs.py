@@ -3,15 +3,18 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import fsum
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import polars as pl
 
+from lab.analysis.run_data import mean_latency_s
 from lab.app.forecast import QueryTime, expected_s, forecast_s, query_time_of
 from lab.common.errors import InputError, one_line
 from lab.config.compose import compose, set_up
-from lab.reporting.animation.scene import TABLES, Scene, scene
+from lab.reporting.animation.scene import Scene, scene
+from lab.runs.run_directory import RunDirectory
 from lab.runs.runner import simulate
 
 FLUSH_S = 30.0
@@ -34,6 +37,8 @@ class Task:
         overrides: of the run, without the seed.
         asked_s: time of the move, by `time.monotonic`.
         earlier: the course of the last finished run of the same planner, if there is one.
+        folder: where the results of seed 0 are kept, each in a directory of its own; None for
+            nowhere.
     """
 
     slot: int
@@ -43,6 +48,7 @@ class Task:
     overrides: tuple[str, ...]
     asked_s: float
     earlier: QueryTime | None = None
+    folder: str | None = None
 
 
 @dataclass(frozen=True)
@@ -55,12 +61,14 @@ class Figures:
         simulated_s: simulated time so far.
         course: goodput over time, of a finished run.
         scene: what happens, of a finished run with seed 0.
+        directory: where its results are kept, if they are.
     """
 
     numbers: Mapping[str, Any]
     simulated_s: float
     query_time: QueryTime | None = None
     scene: Scene | None = None
+    directory: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -129,19 +137,19 @@ def _figures(task: Task, check: Any, message: Any) -> Figures:
             message(figures=Figures(numbers, summary["simulated_s"]))
 
     summary = simulate(setup, name, planner, [take], progress=check)
-    tables = {each: pl.concat(part[each] for part in parts) for each in TABLES}
-    numbers = {**summary, "latency_mean_s": _latency_mean_s(tables["windows"])}
-    course = query_time_of(tables["windows"], len(expected))
-    drawn = None
-    if task.seed == 0:
-        events = [(one.kind, one.at_s) for one in scenario.drift.in_order()]
-        drawn = scene(tables, f"{name}, seed 0", scenario.horizon_s, events)
-    return Figures(numbers, summary["simulated_s"], course, drawn)
-
-
-def _latency_mean_s(windows: pl.DataFrame) -> float | None:
-    """Return the mean latency of completed requests in seconds; None if none completed."""
-    done = windows.filter(pl.col("completed") > 0)
-    if done.is_empty():
-        return None
-    return fsum(done["latency_mean_s"] * done["completed"]) / int(done["completed"].sum())
+    tables = {each: pl.concat(part[each] for part in parts) for each in parts[0]}
+    latency_s = mean_latency_s(tables["windows"].lazy(), tables["operators"].lazy())
+    figures = Figures(
+        {**summary, "latency_mean_s": latency_s},
+        summary["simulated_s"],
+        query_time_of(tables["windows"], len(expected)),
+    )
+    if task.seed:
+        return figures
+    events = [(one.kind, one.at_s) for one in scenario.drift.in_order()]
+    drawn = scene(tables, f"{name}, seed 0", scenario.horizon_s, events)
+    directory = None
+    if task.folder is not None:
+        directory = Path(mkdtemp(dir=task.folder))
+        RunDirectory(directory, setup.saved_of(name)).add(tables, summary)
+    return replace(figures, scene=drawn, directory=directory)

@@ -43,6 +43,11 @@ class State:
         """Return what a control is set to."""
         return self.values.get(key, self.controls[key].default)
 
+    @property
+    def horizon_s(self) -> float:
+        """Length of the simulated time in seconds."""
+        return float(self.value("horizon_s"))
+
     def moved(self, key: str, value: Value) -> "State":
         """Return the state with another value of a control."""
         kept = {name: one for name, one in self.values.items() if name != key}

@@ -8,23 +8,22 @@ import panel as pn
 import param
 from panel.custom import JSComponent
 
-from lab.app import events
 from lab.app.controls import ROUNDED, SCENARIOS, Control, Menu, Value, planners
 from lab.app.scenario import PLANNERS, State
-from lab.common.errors import InputError
+from lab.app.timeline import Timeline
 from lab.reporting.animation.export import code
 from lab.reporting.animation.scene import Scene
-from scenarios.drift import FIELDS_OF, DriftEvent
+from scenarios.drift import DriftEvent
 
 WIDTH = 270
 """Width of the controls in pixels."""
-WITH_FACTOR = tuple(kind for kind, names in FIELDS_OF.items() if "factor" in names)
 
 
 class Animation(JSComponent):  # type: ignore[misc]
     """What happens in a run; empty without a scene."""
 
     scene: Scene = param.Dict(default={}, doc="What `lab.reporting.animation.scene` returns.")
+    chosen: int | None = param.Integer(default=None, allow_None=True, doc="The query clicked on.")
 
     _esm = code("animation.js")
     _stylesheets = [code("animation.css")]  # noqa: RUF012 -- Panel's own form
@@ -50,7 +49,7 @@ class Controls:
     Args:
         state: the first state.
         moved: called with each new state.
-        refused: called with a sentence if an event cannot be added.
+        refused: called with a sentence if an event cannot be added or moved.
     """
 
     def __init__(
@@ -74,9 +73,10 @@ class Controls:
             widget = widget_of(control, state.value(key))
             widget.param.watch(lambda event, key=key: self._control(key, event.new), "value")
             made.append(widget)
-        self._list = pn.Column(width=WIDTH)
-        self._list_events()
-        self.view[:] = [*made, self._adding(), self._list]
+        self._timeline = Timeline(
+            state.events, state.horizon_s, WIDTH, self._with_events, self._refused
+        )
+        self.view[:] = [*made, self._timeline.view]
 
     @staticmethod
     def _select(name: str, options: Sequence[str], value: str) -> Any:
@@ -99,50 +99,7 @@ class Controls:
         exact = round(value, ROUNDED) if isinstance(value, float) else value
         self._move(self.state.moved(key, exact))
         if key == "horizon_s":
-            end = int(float(self.state.value(key)))
-            self._at_s.param.update(end=end, value=min(self._at_s.value, end))
-
-    def _adding(self) -> Any:
-        """Return the widgets that add an event to the timeline."""
-        kind = self._select("drift event", list(FIELDS_OF), "rate_change")
-        horizon_s = int(float(self.state.value("horizon_s")))
-        at_s = self._at_s = pn.widgets.IntSlider(
-            name="at (s)", start=0, end=horizon_s, step=10, value=horizon_s // 2, width=WIDTH
-        )
-        factor = pn.widgets.FloatInput(name="factor", value=2.0, step=0.1, width=90)
-        button = pn.widgets.Button(name="add event", width=110, align="end")
-
-        def add(_: Any) -> None:
-            text = f"{kind.value},at_s:{at_s.value}"
-            if kind.value in WITH_FACTOR:
-                text += f",factor:{factor.value}"
-            elif "node" in FIELDS_OF[kind.value]:
-                text += ",node:cloud"
-            try:
-                if len(self.state.events) == events.MOST:
-                    raise InputError(f"a scenario here has at most {events.MOST} events")
-                added = (*self.state.events, events.read(text))
-            except InputError as error:
-                self._refused(str(error))
-                return
-            self._with_events(tuple(sorted(added, key=lambda one: one.at_s)))
-
-        button.on_click(add)
-        return pn.Column(kind, at_s, pn.Row(factor, button))
+            self._timeline.set_horizon(self.state.horizon_s)
 
     def _with_events(self, happens: tuple[DriftEvent, ...]) -> None:
-        self.state = replace(self.state, events=happens)
-        self._list_events()
-        self._moved(self.state)
-
-    def _list_events(self) -> None:
-        def row(event: DriftEvent) -> Any:
-            button = pn.widgets.Button(name=f"remove {events.written(event)}", width=WIDTH)
-            button.on_click(
-                lambda _: self._with_events(
-                    tuple(one for one in self.state.events if one is not event)
-                )
-            )
-            return button
-
-        self._list[:] = [row(one) for one in self.state.events]
+        self._move(replace(self.state, events=happens))

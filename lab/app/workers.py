@@ -1,19 +1,23 @@
 """The processes that make runs for all open pages; they are kept, so that they stay warm."""
 
 import os
+import signal
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import count
-from multiprocessing import get_context
+from pathlib import Path
+from shutil import rmtree
+from tempfile import TemporaryDirectory
 from threading import Lock, Thread
 from typing import Any
 
 from lab.app.controls import SCENARIOS
+from lab.app.pool import CONTEXT, Pool
 from lab.app.runs import Message, Task, run
 from lab.common.orphans import end_with
 from lab.run_cache.jobs import prepare_workers
@@ -21,22 +25,30 @@ from lab.run_cache.jobs import prepare_workers
 PAGES = 64
 """Number of open pages from which on one page can end the runs of another."""
 REMEMBERED = 200
-"""Number of finished runs that are kept, at 0.1 MB each, so that a move back answers at once."""
+"""Number of finished runs that are kept, at 0.1 MB each in memory and on disk, so that a move back
+answers at once."""
 WARM_S = 30
 """Simulated seconds of the runs that load and compile what later runs need."""
+KILLED = "the process of this run was killed, perhaps because memory ran out; move again"
 
 Take = Callable[[Message], None]
 _shared: dict[str, Any] = {}
-"""In a worker: the numbers of the newest moves, and where messages go."""
+"""In a worker: the numbers of the newest moves, and what messages are sent by."""
 
 
-def _start(parent: int, newest: Any, box: Any) -> None:
+def _start(parent: int, newest: Any, writer: Any = None, lock: Any = None) -> None:
     end_with(parent)
-    _shared.update(newest=newest, box=box)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends this.
+    _shared.update(newest=newest, writer=writer, lock=lock)
+
+
+def _say(message: Message) -> None:
+    with _shared["lock"]:
+        _shared["writer"].send(message)
 
 
 def _work(task: Task) -> None:
-    run(task, _shared["newest"], _shared["box"].put)
+    run(task, _shared["newest"], _say)
 
 
 def _warm(overrides: tuple[str, ...]) -> None:
@@ -44,44 +56,53 @@ def _warm(overrides: tuple[str, ...]) -> None:
     run(task, [0], lambda _: None)
 
 
+def _regrets(slot: int, number: int, directory: Path, query: int) -> str:
+    from lab.app.inquiry import regrets
+
+    return regrets(directory, query, lambda: bool(_shared["newest"][slot] == number))
+
+
 class Workers:
-    """Processes that make runs.
+    """Processes that make runs, and one more that examines decisions.
 
     Args:
-        processes: their number.
+        processes: the number of processes that make runs.
         scenarios: the experiments to get warm for; in others, the first answer takes longer.
     """
 
     def __init__(self, processes: int = 2, scenarios: tuple[str, ...] = ()) -> None:
         prepare_workers()
-        context = get_context("spawn")  # A fork would copy the server's threads and locks.
-        self.processes, self.scenarios = processes, scenarios
-        self._newest = context.Array("q", PAGES, lock=False)
-        self._box = context.SimpleQueue()
-        self._pool_of = partial(
-            ProcessPoolExecutor,
-            processes,
-            mp_context=context,
-            initializer=_start,
-            initargs=(os.getpid(), self._newest, self._box),
-        )
+        self._newest = CONTEXT.Array("q", PAGES, lock=False)
+        self._folder = TemporaryDirectory(prefix="compass-app-", ignore_cleanup_errors=True)
+        self._pool = Pool(processes, _start, self._words)
+        self._examiner = Pool(1, _start, lambda: (os.getpid(), self._newest))
         self._numbers, self._slots = count(1), count()
         self._takers: dict[int, Take] = {}
         self._kept: OrderedDict[tuple[tuple[str, ...], int], Message] = OrderedDict()
-        self._asked: dict[tuple[int, int, int], tuple[str, ...]] = {}
-        self._lock, self._renewing = Lock(), Lock()
-        self._pool = self._pool_of()
-        self._get_warm()
-        Thread(target=self._listen, daemon=True).start()
-
-    def _get_warm(self) -> None:
+        # By slot: the overrides of what its newest move asked, by side and seed.
+        self._asked: dict[int, dict[tuple[int, int], tuple[str, ...]]] = {}
+        self._lock = Lock()
+        self._writer: Any = None
         words = [
             (f"experiment={name}", f"planner={planner}", f"horizon_s={WARM_S}")
-            for name in self.scenarios
+            for name in scenarios
             for planner in SCENARIOS[name]
         ]
-        for each in words * self.processes:
+        for each in words * processes:
             self._pool.submit(_warm, each)
+
+    def _words(self) -> tuple[Any, ...]:
+        """Return what new processes need: a pipe of their own for their messages, among others."""
+        reader, writer = CONTEXT.Pipe(duplex=False)
+        self._stop_listening()
+        self._writer = writer
+        Thread(target=self._listen, args=(reader,), daemon=True).start()
+        return os.getpid(), self._newest, writer, CONTEXT.Lock()
+
+    def _stop_listening(self) -> None:
+        """Close this end of the pipe; once the processes have ended, nobody can write to it."""
+        if self._writer is not None:
+            self._writer.close()
 
     def page(self, take: Take) -> int:
         """Return the slot of a new page; `take` gets its messages, in a thread of the workers."""
@@ -104,7 +125,7 @@ class Workers:
         with self._lock:
             number = next(self._numbers)
             self._newest[slot] = number
-            self._asked = {key: value for key, value in self._asked.items() if key[0] != slot}
+            self._asked[slot] = {}
         return number
 
     def ask(self, task: Task) -> None:
@@ -112,37 +133,51 @@ class Workers:
         with self._lock:
             known = self._kept.get((task.overrides, task.seed))
             if known is None:
-                self._asked[task.number, task.side, task.seed] = task.overrides
-        if known is None:
-            self._submit(task)
-        else:
+                self._asked[task.slot][task.side, task.seed] = task.overrides
+        if known is not None:
             self._tell(replace(known, slot=task.slot, number=task.number, side=task.side))
-
-    def _submit(self, task: Task) -> None:
-        """Hand a task to the processes; the lock of messages must be free, as they may answer."""
-        with self._renewing:
-            try:
-                future = self._pool.submit(_work, task)
-            except BrokenProcessPool:  # A process was killed, perhaps because memory ran out.
-                self._pool = self._pool_of()
-                future = self._pool.submit(_work, task)
+            return
+        # The lock of messages is free here, because a task that failed at once is told of here.
+        future = self._pool.submit(_work, replace(task, folder=self._folder.name))
         future.add_done_callback(partial(self._ended, task))
+
+    def regrets(
+        self, slot: int, number: int, directory: Path, query: int, take: Callable[[str], Any]
+    ) -> None:
+        """Examine the decisions on a query of a run; `take` gets the text, in a thread."""
+
+        def ended(future: "Future[str]") -> None:
+            if not future.cancelled():
+                take(KILLED if future.exception() else future.result())
+
+        asked = self._examiner.submit(_regrets, slot, number, directory, query)
+        asked.add_done_callback(ended)
 
     def _ended(self, task: Task, future: "Future[None]") -> None:
         if not future.cancelled() and future.exception() is not None:
-            said = "the process of this run was killed, perhaps because memory ran out; move again"
-            self._tell(Message(task.slot, task.number, task.side, task.seed, refused=said))
+            self._tell(Message(task.slot, task.number, task.side, task.seed, refused=KILLED))
 
-    def _listen(self) -> None:
-        while (message := self._box.get()) is not None:
-            figures = message.figures
-            with self._lock:
-                key = message.number, message.side, message.seed
-                if figures is not None and figures.query_time is not None and key in self._asked:
-                    self._kept[self._asked.pop(key), message.seed] = message
-                    while len(self._kept) > REMEMBERED:
-                        self._kept.popitem(last=False)
-            self._tell(message)
+    def _listen(self, reader: Any) -> None:
+        with reader, suppress(EOFError):
+            while True:
+                message = reader.recv()
+                if message.figures is not None and message.figures.query_time is not None:
+                    self._keep(message)
+                self._tell(message)
+
+    def _keep(self, message: Message) -> None:
+        """Remember a finished run, unless a newer move came meanwhile."""
+        gone = [message]
+        with self._lock:
+            if message.number == self._newest[message.slot]:
+                gone = []
+                asked = self._asked[message.slot][message.side, message.seed]
+                self._kept[asked, message.seed] = message
+                while len(self._kept) > REMEMBERED:
+                    gone.append(self._kept.popitem(last=False)[1])
+        for one in gone:
+            if one.figures is not None and one.figures.directory is not None:
+                rmtree(one.figures.directory, ignore_errors=True)
 
     def _tell(self, message: Message) -> None:
         with self._lock:
@@ -154,8 +189,10 @@ class Workers:
         """End the processes."""
         for slot in range(PAGES):
             self._newest[slot] = -1
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        self._box.put(None)
+        self._pool.close()
+        self._examiner.close()
+        self._stop_listening()
+        self._folder.cleanup()
 
 
 def now_s() -> float:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import isnan
 from pathlib import Path
-from textwrap import TextWrapper
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,8 @@ from lab.cli.arguments import WHOLE
 from lab.common.errors import InputError, check_png, no_directory, one_line, why_not
 
 if TYPE_CHECKING:
+    from textwrap import TextWrapper
+
     from lab.forks.regret import Regrets
 
 MOST_ROWS = 20
@@ -59,7 +60,7 @@ def explain(options: argparse.Namespace) -> int:
     return 0
 
 
-def _say_regrets(run: Path, query: int, lines: TextWrapper) -> None:
+def _say_regrets(run: Path, query: int, lines: "TextWrapper") -> None:
     """Print the regrets of a query's decisions if they were examined."""
     from lab.common.console import say
     from lab.forks.regret_file import regrets_of_query
@@ -69,11 +70,7 @@ def _say_regrets(run: Path, query: int, lines: TextWrapper) -> None:
         return
     say("\nRegret: what the best alternative to a decision would have gained in goodput.")
     for each in regrets.found:
-        made = each.decision
-        gained = f"nothing better than {made.chosen}"
-        if each.regret:
-            gained = f"{each.regret:.4g} queries by {each.best} instead of {made.chosen}"
-        say(lines.fill(f"at {made.at_s:.1f} s, on {made.trigger}: {gained}"))
+        say(lines.fill(each.in_words()))
     if not regrets.found:
         say("No decision on this query was examined.")
 

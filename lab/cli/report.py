@@ -12,6 +12,7 @@ from lab.common.console import say, show_errors, show_table, warn
 from lab.common.errors import InputError, why_not
 from lab.config.settings import REPORT
 from lab.reporting import sweep_figures
+from lab.reporting.animation import export
 from lab.reporting.page import linked_figures, page, problems, some
 from lab.reporting.tables import write_frames
 from lab.runs.run_directory import never_ran, read_run_summary, write_aside
@@ -53,7 +54,9 @@ def report(options: argparse.Namespace) -> int:
     try:
         drawings = sweep_figures.draw(analysis, folder / "figures")
         large = write_frames(analysis, folder)
-        text = page(analysis, drawings, folder / "figures", own, large)
+        runs = [] if group is None else [directory / str(run) for run in sweep.runs["run"]]
+        animations = list(export.small(runs))
+        text = page(analysis, drawings, folder / "figures", own, large, animations)
         # Only figures that the previous page links to are deleted; others can be the user's.
         path = folder / PAGE
         previous = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""

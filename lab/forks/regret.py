@@ -54,6 +54,14 @@ class Regret:
     tried: int  # number of alternatives
     choice: Any = None  # the best alternative as plain values; None if nothing is better
 
+    def in_words(self) -> str:
+        """Return a sentence on a regret in goodput."""
+        made = self.decision
+        gained = f"nothing better than {made.chosen}"
+        if self.regret:
+            gained = f"{self.regret:.4g} queries by {self.best} instead of {made.chosen}"
+        return f"at {made.at_s:.1f} s, on {made.trigger}: {gained}"
+
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> "Regret":
         """Return what `dataclasses.asdict` made plain."""
@@ -112,15 +120,20 @@ class Examination:
     """Examines the decisions of one run; `regrets` has those so far.
 
     ``keep`` is called after each decision. ``regrets`` can be those of an interrupted examination.
+    With a ``query``, only the decisions on it are examined; those on others stay the planner's.
 
     Raises:
         InputError: the run cannot be repeated.
     """
 
     def __init__(
-        self, setup: Setup, regrets: Regrets, keep: Callable[[Regrets], None] = lambda _: None
+        self,
+        setup: Setup,
+        regrets: Regrets,
+        keep: Callable[[Regrets], None] = lambda _: None,
+        query: int | None = None,
     ) -> None:
-        self._setup, self.regrets, self._keep = setup, regrets, keep
+        self._setup, self.regrets, self._keep, self._query = setup, regrets, keep, query
         self._pipeline = setup.scenario().application.pipeline
         self._now = self._uninterrupted()
         value = self._value(self._now)
@@ -159,7 +172,7 @@ class Examination:
         self.regrets.left = [
             each
             for each in decisions(self._now.recorded.recording)
-            if (each.call, each.query) > last
+            if (each.call, each.query) > last and self._query in (None, each.query)
         ]
 
     def examine(self, goes_on: Callable[[], bool] = lambda: True) -> None:

@@ -9,13 +9,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, replace
 from hashlib import sha256
-from io import StringIO
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import polars as pl
-from rich.console import Console
 
 from lab.analysis.comparison import from_runs
 from lab.app import events
@@ -40,7 +38,7 @@ from lab.mcp_server.answers import (
 )
 from lab.mcp_server.asked import Explain, Fork, Run
 from lab.reporting.explain.record import read_query
-from lab.reporting.explain.text import explanation
+from lab.reporting.explain.text import explanation, plain_text
 from lab.run_cache.keys import run_key
 from lab.runs.api import run as simulated
 from lab.runs.run_directory import SUMMARY, read_run_summary, scan
@@ -201,12 +199,8 @@ def explain(asked: Explain, place: Place, _: Tell) -> Answer:
     directory = _directory(place, asked.run)
     if asked.query is None:
         return _queries(directory)
-    text = StringIO()
-    screen = Console(file=text, width=WIDTH, markup=False, emoji=False, no_color=True)
-    for part in explanation(read_query(directory, asked.query), ROWS, WIDTH):
-        screen.print(part, highlight=False, soft_wrap=isinstance(part, str))
     return Answer(
-        answer="\n".join(line.rstrip() for line in text.getvalue().splitlines()),
+        answer=plain_text(explanation(read_query(directory, asked.query), ROWS, WIDTH), WIDTH),
         command=shlex.join(["compass-lab", "explain", str(directory), f"{asked.query}"]),
         directory=str(directory),
     )

@@ -10,6 +10,7 @@ import polars as pl
 
 from lab.analysis.settings import short_texts, text_of
 from lab.analysis.sweep_analysis import Analysis, planners_of
+from lab.reporting.animation.export import Frame
 from lab.reporting.claims import claims
 from lab.reporting.render import render
 from lab.reporting.sweep_figures import Drawing
@@ -25,8 +26,12 @@ def page(
     folder: Path,
     own: Sequence[Path],
     large: Sequence[str],
+    animations: Sequence[tuple[str, Frame]] = (),
 ) -> str:
-    """Return the page as HTML with embedded pictures; `large` names tables too large to write."""
+    """Return the page as HTML with embedded pictures; `large` names tables too large to write.
+
+    Each of the `animations` is a planner's name and what happened in its run.
+    """
     sweep = analysis.sweep
     return render(
         "report.html.jinja",
@@ -45,6 +50,7 @@ def page(
         tables=list(tables(analysis)),
         opened=2,
         large=large,
+        animations=animations,
         version=__version__,
     )
 

@@ -17,6 +17,7 @@ import seaborn as sns
 
 from lab import run
 from lab.course import check, hint
+from lab.reporting.animation.export import animated
 
 sns.set_theme(style="whitegrid", palette="colorblind")
 
@@ -39,6 +40,13 @@ for drift in ("none", "link_degradation"):
 axes.axvline(300, color="black", ls="--", lw=1)
 axes.set(xlabel="seconds", ylabel="share of windows that are late", ylim=(0, 1))
 plt.show()
+
+# %% [markdown]
+# The animation shows the run with drift. Move the time to just before 300 s, press play, and see which
+# dots change their colour. A click on a dot tells about its query.
+
+# %% tags=["no-page-output"]
+animated(result)
 
 # %% [markdown]
 # ## Step 7.1: An alarm

@@ -1,6 +1,6 @@
 """A browser of the system and a served page; ``python3 tasks.py app-test`` runs these tests."""
 
-import os
+import runpy
 import shutil
 import socket
 import subprocess
@@ -11,15 +11,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 MOST_S = 120.0
 """Longest wait for a page, even on a busy machine, in seconds."""
 
 
 @pytest.fixture(scope="session")
 def browser():
-    named = os.environ.get("COMPASS_BROWSER")
-    path = next(filter(None, map(shutil.which, [named] if named else BROWSERS)), None)
+    browsers = runpy.run_path(str(ROOT / "tasks.py"))["browsers"]()
+    path = next(filter(None, map(shutil.which, browsers)), None)
     if path is None:
         pytest.fail(
             "no browser: install Debian's package chromium, or name one by COMPASS_BROWSER=PATH",

@@ -2,7 +2,9 @@
 
 import json
 import re
+from html import unescape
 from math import fsum
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -83,6 +85,33 @@ def test_names_cannot_end_the_data_or_begin_an_element(drawn):
     assert "<b>" not in text
 
 
+def test_a_report_has_the_animation_in_a_frame_that_is_loaded_when_it_is_seen(directory, page):
+    assert main(["report", str(directory)]) == 0
+    text = (directory / "report" / "index.html").read_text(encoding="utf-8")
+    [frame] = re.findall(r"<iframe .*?</iframe>", text, re.S)
+    assert 'loading="lazy" sandbox="allow-scripts"' in frame
+    [inner] = re.findall(r'srcdoc="([^"]*)"', frame)
+    assert unescape(inner) == page
+    assert "<summary>VideoStorm</summary>" in text
+
+
+def test_a_report_leaves_out_what_is_large(directory, monkeypatch):
+    [(name, frame)] = export.small([directory])
+    assert name == "VideoStorm"
+    size = len(frame.__html__().encode())
+    for most in (size - 1, size, 2 * size):
+        monkeypatch.setattr(export, "MOST_BYTES", most)
+        assert len(list(export.small([directory] * 3))) == most // size
+    monkeypatch.setattr(export, "MOST_QUERIES", 3)
+    assert list(export.small([directory])) == []
+
+
+def test_a_notebook_shows_the_same_scene_of_a_run_from_python(drawn):
+    text = unescape(export.animated(run(SCENE))._repr_html_())
+    [data] = re.findall(r'<script type="application/json" id="scene">(.*?)</script>', text)
+    assert json.loads(data) == {**drawn, "title": "VideoStorm, seed 0"}
+
+
 def test_only_the_first_queries_of_a_large_run_are_drawn(directory, monkeypatch):
     monkeypatch.setattr("lab.reporting.animation.scene.MOST_QUERIES", 3)
     made = scene({name: table(directory, name) for name in TABLES}, "few", 240.0)
@@ -105,3 +134,12 @@ def test_bad_input_gets_one_sentence(words, said, tmp_path, monkeypatch, capsys)
     assert main(["animate", *words]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert said in line
+
+
+def test_the_page_of_the_documentation_is_drawn_by_this_code():
+    docs = Path(__file__).parents[2] / "docs"
+    text = (docs / "figures" / "animation.html").read_text(encoding="utf-8")
+    assert export.code("animation.js") in text
+    assert export.code("animation.css") in text
+    said = re.findall(r"of (\d+) kB", (docs / "how_to" / "the_app.md").read_text(encoding="utf-8"))
+    assert said == [f"{len(text.encode()) / 1e3:.0f}"]

@@ -1,5 +1,8 @@
 """The app's answers: the figures of the shell's run, and never an older one after a newer one."""
 
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,7 +13,7 @@ from lab.app.forecast import QueryTime, expected_s, forecast_s, query_time_of
 from lab.app.runs import Figures, Message, Task
 from lab.app.runs import run as run_task
 from lab.app.scenario import State
-from lab.app.workers import PAGES, Workers
+from lab.app.workers import PAGES, Workers, now_s
 
 WORDS = ("experiment=speech_small", "planner=greedy", "horizon_s=240", "switching=free")
 
@@ -168,6 +171,13 @@ def test_a_refusal_is_shown_and_the_page_goes_on(page):
     assert [one.refused for one in shown] == ["a=1: must be 2", ""]
 
 
+def wait_for(condition, most_s=120.0):
+    until_s = time.monotonic() + most_s
+    while not condition():
+        assert time.monotonic() < until_s
+        time.sleep(0.02)
+
+
 @pytest.mark.slow
 def test_processes_answer_moves_and_a_move_back_at_once():
     shown = []
@@ -186,15 +196,6 @@ def test_processes_answer_moves_and_a_move_back_at_once():
         workers.close()
 
 
-def wait_for(condition, most_s=120.0):
-    import time
-
-    until_s = time.monotonic() + most_s
-    while not condition():
-        assert time.monotonic() < until_s
-        time.sleep(0.02)
-
-
 def test_a_page_that_leaves_does_not_take_the_slot_of_another():
     workers = Workers(1)
     try:
@@ -209,3 +210,57 @@ def test_a_page_that_leaves_does_not_take_the_slot_of_another():
         assert workers.page(takes[1]) != newer
     finally:
         workers.close()
+
+
+KILLED = """
+import os, signal
+from lab.app.workers import _shared
+from planners import CheapestFeasible
+
+class Killed(CheapestFeasible):
+    def plan(self, context):
+        _shared["lock"].acquire()  # as in the middle of a message
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.slow
+def test_a_process_killed_while_it_speaks_is_replaced(tmp_path, monkeypatch):
+    (tmp_path / "killed_planner.py").write_text(KILLED)
+    monkeypatch.syspath_prepend(tmp_path)
+    said, workers = [], Workers(1)
+    try:
+        slot = workers.page(said.append)
+
+        def ask(planner):
+            words = ("experiment=speech_small", planner, "horizon_s=60")
+            workers.ask(Task(slot, workers.move(slot), 0, 0, words, now_s()))
+
+        ask("planner._target_=killed_planner.Killed")
+        wait_for(lambda: said and said[-1].refused)
+        assert "was killed, perhaps because memory ran out" in said[-1].refused
+        ask("planner=greedy")
+        wait_for(lambda: said[-1].figures and said[-1].figures.scene)
+        assert said[-1].figures.directory.is_dir()
+    finally:
+        workers.close()
+
+
+def test_results_are_kept_for_as_long_as_their_run_is_remembered(tmp_path, monkeypatch):
+    monkeypatch.setattr("lab.app.workers.REMEMBERED", 1)
+    said, workers = [], Workers(1)
+    try:
+        slot = workers.page(said.append)
+        number = workers.move(slot)
+        for seed, newest in ((0, number), (1, number), (2, number - 1)):
+            (tmp_path / str(seed)).mkdir()
+            workers._asked[slot][0, seed] = WORDS
+            course = QueryTime(np.ones(1), np.ones(1))
+            figures = Figures({}, 1.0, course, directory=tmp_path / str(seed))
+            workers._keep(Message(slot, newest, 0, seed, figures))
+        assert [path.name for path in tmp_path.iterdir()] == ["1"]
+        folder = Path(workers._folder.name)
+        assert folder.is_dir()
+    finally:
+        workers.close()
+    assert not folder.exists()

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from lab.app.controls import SCENARIOS, controls
+from lab.app.events import changed, override
 from lab.app.scenario import State, state_of
 from lab.common.errors import InputError
 from lab.config.compose import compose
@@ -101,3 +102,39 @@ def test_a_stranger_s_address_gets_one_sentence(query, said):
         state_of(query)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+RISE, FAILURE = DriftEvent("rate_change", 300.0, 3.0), DriftEvent("mps_fault", 100.0, node="edge")
+
+
+def test_the_timeline_adds_moves_and_removes_events():
+    placed = changed((RISE,), None, 100, "mps_fault,node:edge")
+    assert placed == (RISE, FAILURE)
+    assert changed(placed, 0, 310, "") == (replace(RISE, at_s=310.0), FAILURE)
+    assert changed(placed, 0, None, "") == (FAILURE,)
+    assert override(placed) == (
+        "drift.events=[{kind:rate_change,at_s:300,factor:3},{kind:mps_fault,at_s:100,node:edge}]"
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "at_s", "said"),
+    [
+        (2, 10, "event=2: there are 1 events, counted from 0"),
+        (-1, 10, "event=-1: there are 1 events"),
+        ("0", 10, "event='0': there are 1 events"),
+        (0, -5, "at_s=-5.0: must"),
+        (0, "soon", "at_s:soon: must be a number"),
+        (None, "1,factor:2", "has factor twice"),
+        (None, float("nan"), "at_s=nan: must"),
+    ],
+)
+def test_a_change_of_the_timeline_is_checked(number, at_s, said):
+    with pytest.raises(InputError) as caught:
+        changed((RISE,), number, at_s, "rate_change,factor:2")
+    assert said in str(caught.value)
+
+
+def test_the_timeline_takes_no_more_than_eight_events():
+    with pytest.raises(InputError, match="at most 8 events"):
+        changed((RISE,) * 8, None, 10, "rate_change")

@@ -398,16 +398,23 @@ export function animate(root, scene, options = {}) {
   };
 }
 
-/** Draw a model's scene again whenever it changes: for Panel's JSComponent and for anywidget. */
+/** Draw a model's scene again whenever it changes: for Panel's JSComponent and for anywidget.
+ * The model's `chosen` becomes the query that is clicked on. */
 export function render({ model, el }) {
   const read = () => (model.get ? model.get("scene") : model.scene);
+  const chosen = (id) => {
+    if (model.get) {
+      model.set("chosen", id);
+      model.save_changes();
+    } else model.chosen = id;
+  };
   const root = document.createElement("div");
   let shown = null;
   const draw = () => {
     const scene = read(), at = shown ? shown.time() : undefined;
     if (shown) shown.destroy();
     root.replaceChildren();
-    shown = scene && scene.queries ? animate(root, scene, { at: at ?? scene.horizon / 2 }) : null;
+    shown = scene && scene.queries ? animate(root, scene, { at: at ?? scene.horizon / 2, chosen }) : null;
   };
   model.on(model.get ? "change:scene" : "scene", draw);
   el.append(root);

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from io import StringIO
 from itertools import groupby
 from math import isnan, nan
 from textwrap import TextWrapper
@@ -154,6 +155,22 @@ def explanation(record: QueryRecord, rows: int, width: int) -> Iterator[Renderab
             if not at:
                 yield ""
             yield wrapper(width).fill(part) if isinstance(part, str) else part
+
+
+def plain_text(parts: Iterable[RenderableType], width: int) -> str:
+    """Return parts of an explanation as text without colours, as a terminal shows them."""
+    text = StringIO()
+    screen = Console(
+        file=text,
+        width=width,
+        markup=False,
+        emoji=False,
+        no_color=True,
+        force_jupyter=False,  # in a notebook, rich would print into its cell
+    )
+    for part in parts:
+        screen.print(part, highlight=False, soft_wrap=isinstance(part, str))
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
 def wrapper(width: int) -> TextWrapper:
