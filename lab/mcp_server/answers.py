@@ -7,12 +7,12 @@ from typing import Any
 
 from lab.analysis.comparison import Comparison
 from lab.common.formatting import interval, number, p_value
-from lab.common.metrics import GOODPUT, HEADLINES, METRICS, SLO_MET
+from lab.common.metrics import GOODPUT, HEADLINES, METRICS, SLO_MET, Metric
 
 CLEAR = 0.05
 """A difference is clear if its interval excludes 0 and p is below this."""
 SAID = (GOODPUT, SLO_MET)
-"""Metrics of which the sentences of an answer tell."""
+"""Metrics that the sentences of an answer are about."""
 
 
 @dataclass(frozen=True)
@@ -120,11 +120,16 @@ def sentences(numbers: Mapping[str, Any]) -> str:
     """Return the main numbers of `numbers_of` in sentences."""
     found = []
     for metric in SAID:
-        about, title = numbers[metric.name], metric.title
+        about = numbers[metric.name]
         means = ", ".join(f"{one['of']} {_mean(one)}" for one in about["means"])
         parts = [means, *map(_difference, about.get("differences", ()))]
-        found.append(f"{title[:1].upper()}{title[1:]}: {'; '.join(parts)}.")
+        found.append(f"{head(metric)}: {'; '.join(parts)}.")
     return " ".join(found)
+
+
+def head(metric: Metric) -> str:
+    """Return what begins the sentence on a metric."""
+    return f"{metric.title[:1].upper()}{metric.title[1:]}"
 
 
 def _mean(one: Mapping[str, Any]) -> str:

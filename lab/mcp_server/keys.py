@@ -33,7 +33,7 @@ NODES = ("edge", "cloud")
 """The nodes that shipped clusters have."""
 NAMING_FILES = ("network.traces", "workload.arrivals")
 """Keys that name files or classes."""
-NAME = re.compile(r"[A-Za-z0-9][\w+.-]*(?: [\w+.-]+)*")
+NAME = re.compile(r"[A-Za-z0-9][\w+.-]*(?: [\w+.-]+)*", re.ASCII)
 """A text that can be a value: a name, perhaps of several words."""
 LONGEST, ITEMS, LARGEST = 100, 100, 1e18
 """Most characters of a name, most items of a list or mapping, and the largest number."""

@@ -85,7 +85,7 @@ class Assistant:
                     last = message
                     await report(last.done, last.total, last.words)
             if isinstance(message, Refused):
-                raise InputError(message.sentence)
+                raise InputError(message.sentence.removeprefix("--"))  # An option of the command.
             return message
         so_far = None if last is None else last.so_far
         return cut_short(so_far, _used_up(asked, last))
@@ -102,7 +102,7 @@ def _used_up(asked: Asked, last: Progress | None) -> str:
         )
     of = "" if last.total is None else f" of {last.total:g}"
     return (
-        f"{used_up} with {last.done:g}{of} runs done. They are kept, and the same call goes on "
+        f"{used_up} with {int(last.done)}{of} runs done. They are kept, and the same call goes on "
         "from them."
     )
 

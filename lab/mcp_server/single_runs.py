@@ -20,17 +20,19 @@ from lab.app import events
 from lab.app.controls import written
 from lab.common.errors import InputError
 from lab.common.formatting import number
-from lab.common.metrics import GOODPUT, HEADLINES, SLO_MET
+from lab.common.metrics import HEADLINES
 from lab.config import preflight
 from lab.config.compose import compose, set_up
 from lab.forks.fork import Changes
 from lab.forks.fork import fork as continued
 from lab.forks.run_on_disk import planner_named, repeated, write_fork
 from lab.mcp_server.answers import (
+    SAID,
     Answer,
     Place,
     Progress,
     Tell,
+    head,
     numbers_of,
     of_one_run,
     sentences,
@@ -120,7 +122,7 @@ def _made(
     words = [*overrides, f"seed={seed}"]
     horizon_s = float(compose(words).horizon_s)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # The answer tells them.
+        warnings.simplefilter("ignore", UserWarning)  # The answer has them as a note.
         simulated(words, directory=aside, progress=progress)
     with suppress(OSError):  # Another call has made it in the meantime.
         aside.rename(final)
@@ -175,9 +177,9 @@ def fork(asked: Fork, place: Place, tell: Tell) -> Answer:
         for (metric, one), two in zip(numbers[0].items(), numbers[1].values(), strict=True)
     }
     said = (
-        f"{one.title}: {number(told[one.name]['as it was'])} as it was, "
+        f"{head(one)}: {number(told[one.name]['as it was'])} as it was, "
         f"{number(told[one.name]['forked'])} after the fork."
-        for one in (GOODPUT, SLO_MET)
+        for one in SAID
     )
     return Answer(
         answer=f"Forked at {asked.at_s:g} s. {' '.join(said)}",

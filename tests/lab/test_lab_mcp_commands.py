@@ -1,7 +1,9 @@
 """The command in each answer of a tool for assistants gives the same numbers in a shell."""
 
 import json
+import re
 import subprocess
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -15,6 +17,8 @@ from lab.mcp_server.reading import read
 from sim.metrics.results import SCHEMAS
 
 pytestmark = pytest.mark.slow
+
+PAGE = Path(__file__).parents[2] / "docs" / "how_to" / "asking_by_an_assistant.md"
 
 SMALL = {
     "experiment": "speech_small",
@@ -62,6 +66,14 @@ def of_table(tmp_path):
     """Return the rows of the only table that a command left below ``outputs``."""
     [path] = (tmp_path / "outputs").glob("*/*.csv")
     return pl.read_csv(path, infer_schema_length=None)
+
+
+def test_the_page_shows_what_is_answered(place):
+    page = PAGE.read_text(encoding="utf-8")
+    _, asked = map(json.loads, re.findall(r"^```json\n(.*?)^```$", page, re.S | re.M))
+    found = answer(questions.compare, "compare", place, **asked)
+    assert found.answer in page
+    assert found.command in page
 
 
 def test_one_run_has_the_same_tables(place, shell, tmp_path):

@@ -1,5 +1,7 @@
 """What the tools for assistants do: values of keys, runs that are kept, answers."""
 
+from dataclasses import fields
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from lab.common.metrics import HEADLINES
 from lab.config.compose import compose, set_up
 from lab.mcp_server import keys, questions, single_runs
 from lab.mcp_server.answers import Place, cut_short
+from lab.mcp_server.asked import TOOLS
 from lab.mcp_server.reading import read
 from lab.runs.api import run
 
@@ -21,7 +24,7 @@ SMALL = {
 BASE = ["experiment=speech_small", "planner=greedy"]
 
 
-def asked(tool, **arguments):
+def asked(tool, /, **arguments):
     return read(tool, arguments, 50.0)
 
 
@@ -95,6 +98,38 @@ def test_no_text_sets_anything_but_its_key(text):
     for one in (found, base):
         OmegaConf.update(one, key, "on-demand")
     assert found == base
+
+
+NAMES = ("experiment", "planner", "settings", "seeds", "changes", "vary", "run", "at_s", "events")
+VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(10**30), 10**30),
+    st.floats(),
+    st.sampled_from(("speech_small", "greedy", "wait", "0" * 32, "network", "é\n")),
+)
+ARGUMENTS = st.recursive(
+    VALUES,
+    lambda each: st.one_of(
+        st.lists(each, max_size=3),
+        st.dictionaries(st.sampled_from((*NAMES, *keys.hints(), "x\n")), each, max_size=4),
+    ),
+    max_leaves=8,
+)
+
+
+@given(
+    st.sampled_from(list(TOOLS)),
+    st.dictionaries(st.sampled_from((*NAMES, "query", "budget_s", "x")), ARGUMENTS, max_size=6),
+)
+def test_any_arguments_are_read_or_refused_in_a_sentence(tool, arguments):
+    given = {"experiment": "speech_small", "planner": "greedy", "run": "0" * 32, **arguments}
+    known = {one.name for one in fields(TOOLS[tool])}
+    for each in (arguments, {name: one for name, one in given.items() if name in known}):
+        try:
+            asked(tool, **each)
+        except InputError as error:
+            assert str(error).isprintable()  # noqa: PT017 -- it need not be raised
 
 
 def test_a_run_is_that_of_the_same_overrides_and_is_kept(ran, place):
