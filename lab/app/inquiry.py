@@ -7,7 +7,7 @@ from time import monotonic
 
 from lab.common.errors import InputError
 from lab.forks.regret import GOODPUT, Examination, Regrets
-from lab.forks.regret_file import setup_of
+from lab.forks.run_on_disk import setup_of
 from lab.reporting.explain.record import read_query
 from lab.reporting.explain.text import explanation as story
 from lab.reporting.explain.text import plain_text, wrapper

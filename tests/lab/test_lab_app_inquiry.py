@@ -7,7 +7,7 @@ from lab.app.inquiry import MOST_ROWS, explanation, regrets
 from lab.cli.tools import main
 from lab.forks.alternatives import alternatives
 from lab.forks.regret import GOODPUT, Examination, Regrets
-from lab.forks.regret_file import setup_of
+from lab.forks.run_on_disk import setup_of
 
 SMALL = (
     *("experiment=speech_small", "planner=cheapest_feasible", "data_plane=events"),
