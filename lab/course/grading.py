@@ -206,11 +206,24 @@ def shown(value: Any) -> str:
         value = value.item()
     if isinstance(value, float):
         return f"{value:.5g}"
-    if isinstance(value, list | tuple) and all(isinstance(each, float) for each in value):
-        value = [float(f"{each:.4g}") for each in value]
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return ", ".join(f"{name}={shown(getattr(value, name))}" for name in value._fields)
     if callable(value):
         return "a function"
-    return shown_text(" ".join(repr(value).split()))
+    return shown_text(" ".join(repr(_rounded(value)).split()))
+
+
+def _rounded(value: Any) -> Any:
+    """Return a value whose numbers have four digits, those within lists and dictionaries too."""
+    if isinstance(value, float):
+        return float(f"{value:.4g}")
+    if isinstance(value, list):
+        return [*map(_rounded, value)]
+    if isinstance(value, tuple):
+        return (*map(_rounded, value),)
+    if isinstance(value, dict):
+        return {key: _rounded(each) for key, each in value.items()}
+    return value
 
 
 def shown_text(text: str) -> str:

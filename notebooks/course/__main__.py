@@ -41,6 +41,11 @@ def main(arguments: list[str]) -> int:
         print(f"{options.what}: it {needs}", file=sys.stderr)
         return 2
     folder = options.directory or build.RELEASED
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        print(f"{options.what}: {folder}: {error.strerror}", file=sys.stderr)
+        return 2
     for name in known if options.only is None else [options.only]:
         if options.what == "pages":
             print(shown.write_page(name))

@@ -87,7 +87,6 @@ def written(notebook: NotebookNode) -> str:
 
 def write(notebook: NotebookNode, path: Path) -> Path:
     """Write a notebook to its file, and return that."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(written(notebook), encoding="utf-8")
     return path
 

@@ -51,7 +51,6 @@ def slides(notebook: NotebookNode, title: str) -> str:
 
 def write_slides(name: str, folder: Path) -> Path:
     """Write the slides of a notebook, executed: its text, code and figures."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.slides.html"
     path.write_text(slides(executed(name), name), encoding="utf-8")
     return path

@@ -129,6 +129,7 @@ def test_students_copy_the_notebooks_and_keep_their_work(tmp_path, capsys):
         (["source"], "source: it needs a directory"),
         (["release", "there"], "release: it takes no directory"),
         (["pages", "--only", "1_statoin"], "did you mean '1_station'"),
+        (["slides", f"{__file__}/there"], "there: Not a directory"),
     ],
 )
 def test_bad_words_get_one_sentence(words, said, capsys):

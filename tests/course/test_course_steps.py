@@ -1,5 +1,6 @@
 """Graders of the course: wrong answers get feedback that tells them apart, right ones pass."""
 
+import re
 import sys
 import time
 from itertools import count
@@ -169,6 +170,10 @@ def test_forms_and_errors_become_feedback():
     assert "the function itself is wanted" in check("1.1", 12.5).text
     assert "missing 3 required positional" in check("1.1", lambda a, b, c, d, e, f: 1).text
     assert "SystemExit" in check("1.1", lambda *arguments: sys.exit(3)).text
+    assert re.search(
+        r"for work_s=\[\d\.\d+, .*links=\{'edge': \(\d+\.0, 0\.\d{,6}\), 'cloud'",
+        check("3.1", lambda world: ["cloud"] if world.bound_s < 1 else ["device"]).text,
+    )
     assert " % is 0.4" in check("1.2", lambda bound, share: 40 + bound / 1e3).text
 
 
