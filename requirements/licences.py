@@ -14,6 +14,8 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "reference" / "licences.md"
 NEEDS = ("run", "build", "test", "docs", "app-test", "course-test", "supply")
+MORE_THAN_TEST = ("app-test", "course-test")
+"""These have all packages of the tests, too."""
 ELSEWHERE = ("sys_platform == ", "== 'nt'")
 """What the markers of packages for one other system have; they may have no files for this one."""
 OF_ELSEWHERE = ("--platform=win_amd64", "--python-version=3.13", "--only-binary=:all:")
@@ -25,9 +27,9 @@ HEAD = """\
 `python3 tasks.py` installs these packages. `python3 tasks.py lock` writes this page from the
 metadata of the pinned versions. It shows what each package declares; libraries that a package
 bundles may have further licences. *run* means needed by the simulator, *build* by its installation,
-*test* and *docs* by its tests and its site, *app-test* by the app and its tests in a browser,
-*course-test* by the tests of the course under nbgrader, and *supply* by the tools that pin and list
-packages.
+*test* and *docs* by its tests and its site, and *supply* by the tools that pin and list packages.
+In addition to *test*, the app and its tests in a browser need *app-test*, and the tests of the
+course under nbgrader need *course-test*.
 
 | package | version | licence | for |
 |---|---|---|---|
@@ -43,6 +45,9 @@ def main() -> None:
             pins.setdefault(name, {})[version] = marker
             used.setdefault(name, {})[need] = None
     declared = licences(pins)
+    for needs in used.values():
+        for need in MORE_THAN_TEST if "test" in needs else ():
+            needs.pop(need, None)
     rows = [
         f"| {name} | {', '.join(pins[name])} | {declared[name]} | {', '.join(used[name])} |\n"
         for name in sorted(pins)
