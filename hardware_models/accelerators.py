@@ -6,7 +6,6 @@ source of its numbers with a web address, or states why they are assumed.
 tables, and `hardware_models.gpu.boards` reads the speeds.
 """
 
-import re
 import tomllib
 from datetime import date
 from pathlib import Path
@@ -17,7 +16,8 @@ from pydantic_core import ErrorDetails
 
 from hardware_models.basis import Basis
 from hardware_models.data_files import content
-from hardware_models.errors import TableError, did_you_mean
+from hardware_models.errors import TableError
+from hardware_models.model_errors import sentence
 
 ANY = "any"
 """The name that denotes all other benchmarks."""
@@ -268,33 +268,7 @@ def read_accelerator(path: Path) -> Accelerator:
 
 
 def _sentence(error: ErrorDetails) -> str:
-    """Return a sentence with the wrong key, its value, the allowed values and a similar name."""
-    key, kind = ".".join(map(str, error["loc"])), error["type"]
-    if kind == "extra_forbidden":
-        known = _keys(error["loc"])
-        meant = did_you_mean(str(error["loc"][-1]), known)
-        return f"{key}: no such key; choose one of {', '.join(known)}{meant}"
-    if kind == "missing":
-        return f"{key}: is missing"
-    if kind == "list_type" and isinstance(error["input"], dict):
+    if error["type"] == "list_type" and isinstance(error["input"], dict):
+        key = ".".join(map(str, error["loc"]))
         return f"{key}: must be a list of sections; write [[{key}]], not [{key}]"
-    reason = re.sub(r"^Value error, | after validation, not 0$", "", error["msg"])
-    reason = re.sub(r"^\w+ should", "must", reason)
-    if kind == "value_error":
-        return f"{key}: {reason}" if key else reason
-    if kind == "literal_error":
-        allowed = re.findall("'([^']*)'", error["ctx"]["expected"])
-        reason += did_you_mean(str(error["input"]), allowed)
-    return f"{key}={error['input']}: {reason}"
-
-
-def _keys(location: tuple[int | str, ...]) -> list[str]:
-    """Return the keys that are allowed in the section that contains a given key."""
-    model: Any = Accelerator
-    for part in location[:-1]:
-        if isinstance(part, str):
-            options: list[Any] = [model.model_fields[part].annotation]
-            while not (isinstance(options[0], type) and issubclass(options[0], BaseModel)):
-                options = [*get_args(options[0]), *options[1:]]
-            model = options[0]
-    return list(model.model_fields)
+    return sentence(error, Accelerator)
