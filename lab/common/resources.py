@@ -34,6 +34,14 @@ LEAST_FILES = 16
 
 THREADS, THREADS_PER_CORE = 4, 4
 """Threads that the libraries start, altogether and for each core."""
+ONE_THREAD = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "POLARS_MAX_THREADS",
+    "RAYON_NUM_THREADS",
+)
+"""Environment variables by which the libraries of a new process use one thread, if they are 1."""
 NUMBA_FILE = ".numba_config.yaml"
 """A file in the current directory from which numba would take its options."""
 NUMBA_PLACES = "NUMBA_CACHE_LOCATOR_CLASSES"

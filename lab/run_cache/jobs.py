@@ -23,6 +23,7 @@ from omegaconf import OmegaConf
 from lab.common.console import composing
 from lab.common.errors import InputError, one_line
 from lab.common.orphans import workers_end_with_this_process
+from lab.common.resources import ONE_THREAD
 from lab.config.compose import set_up
 from lab.run_cache.keys import ROOT, run_key
 from lab.runs.api import Result, composed, result_of
@@ -30,14 +31,6 @@ from lab.runs.run_directory import CONFIG, SUMMARY, held, read_summary, write_as
 
 CACHE = ROOT / "outputs" / "evaluation"
 RUNS, MEASURED = "runs", "measured"
-ONE_THREAD = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "POLARS_MAX_THREADS",
-    "RAYON_NUM_THREADS",
-)
-
 KILLED = "a process was killed, perhaps because memory ran out"
 
 Ended = TypeVar("Ended")

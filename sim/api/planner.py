@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import singledispatch
 from numbers import Real
 from random import Random
 from typing import Any
@@ -133,8 +134,12 @@ def generators(planner: Planner) -> dict[str, Generator | Random]:
     return {key: value for key, value in kept if isinstance(value, Generator | Random)}
 
 
+@singledispatch
 def restart(planner: Planner) -> None:
-    """Seed a planner's random generators anew, as a new process would."""
+    """Seed a planner's random generators anew, as a new process would.
+
+    A subclass whose generators are elsewhere can register a function of its own.
+    """
     if generators(planner):
         with suppress(
             Exception, SystemExit

@@ -66,7 +66,7 @@ class PlanningCall:
         returned, error = guard.run(lambda: planner.plan(context))
         self._closed = True
         if error is None and returned is not None:
-            error = PlannerError(_why_not(returned))
+            error = PlannerError(wrong_value(returned))
         if error is not None:
             self.orders.clear()
             self.standby.clear()
@@ -171,7 +171,7 @@ def wrong_kind(planner: Planner) -> str | None:
     return YIELDS if inspect.isgeneratorfunction(plan) else None
 
 
-def _why_not(returned: object) -> str:
+def wrong_value(returned: object) -> str:
     """Return a sentence that says why a method ``plan`` must not return a value."""
     if inspect.iscoroutine(returned) or inspect.isasyncgen(returned):
         if inspect.iscoroutine(returned):
