@@ -1,0 +1,1 @@
+"""A leaderboard of a class: submitted planners, each in a confined process, on hidden seeds."""
