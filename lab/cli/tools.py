@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from hardware_models.errors import TableError, UnknownNameError
 from lab.cli.arguments import REFUSED, ArgumentParser
+from lab.cli.options.course import add_leaderboard
 from lab.cli.options.hardware import add_tools_on_hardware
 from lab.cli.options.live import add_animate, add_app
 from lab.cli.options.runs import add_tools_on_runs
@@ -31,6 +32,7 @@ TOOLS = (
     *("check-planner", "report", "explain", "regret", "trace", "animate", "app", "agree", "list"),
     *("tables", "accelerator", "calibrate", "import", "fit", "validate", "validation-page"),
     *("capacity", "sensitivity", "observe", "predict", "compare", "atlas", "reproduce"),
+    "leaderboard",
 )
 
 FURTHER = "compass_lab.tools"
@@ -98,6 +100,7 @@ def parser() -> ArgumentParser:
     add_atlas(_add, tools)
     add_observe(_add, tools)
     add_predict_and_compare(_add, tools)
+    add_leaderboard(_add, tools)
     _add_reproduce(tools)
     for each in entry_points(group=FURTHER):
         try:
