@@ -1,7 +1,6 @@
 """Makes one run of a leaderboard in a process of its own, and writes its tables and its record."""
 
 import json
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from lab.leaderboard.processes import (
     PlannerProcess,
     adopt_orphans,
     bounds,
-    end_below,
+    end_own,
     memory_bytes,
 )
 from lab.leaderboard.remote_planner import RemotePlanner
@@ -142,5 +141,5 @@ def _remote(task: Task, submission: Path) -> Iterator[RemotePlanner]:
         yield RemotePlanner(process, task.start_s, task.call_s)
     finally:
         process.kill()
-        end_below(os.getpid())
+        end_own()
         errors.unlink()

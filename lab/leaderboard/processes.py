@@ -131,11 +131,15 @@ def end_below(parent: int) -> None:
         for each in found:
             with suppress(OSError):
                 os.kill(each, signal.SIGKILL)
-        if parent == os.getpid():
-            with suppress(OSError):
-                while os.waitpid(-1, os.WNOHANG)[0]:
-                    pass
         sleep(0.01)
+
+
+def end_own() -> None:
+    """Kill all processes that this process started, and orphans among those that these started."""
+    end_below(os.getpid())
+    with suppress(OSError):  # There is none.
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
