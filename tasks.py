@@ -57,8 +57,8 @@ def main(arguments: list[str]) -> int:
         return tasks[command](rest)
     steps = {
         "test": [("pytest", *rest)],
-        "slow": [("pytest", "-m", "slow", *rest)],
-        "app-test": [("pytest", "-m", "browser", "tests/browser", *rest)],
+        "slow": [("pytest", "-m", "slow and not browser", *rest)],
+        "app-test": [("pytest", "-m", "browser and not slow", "tests/browser", *rest)],
         "course-test": [("pytest", "-m", "nbgrader", "tests/course/test_nbgrader.py", *rest)],
         "lint": [
             ("ruff", "check", "."),

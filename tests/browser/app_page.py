@@ -1,4 +1,15 @@
-"""What tests read from the app's page, and how they move its controls."""
+"""A served page of the app: what tests read from it, and how they move its controls."""
+
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+MOST_S = 120.0
+"""Longest wait for a page, even on a busy machine, in seconds."""
 
 WITHIN = """
   const found = [];
@@ -29,6 +40,29 @@ FOCUSED = """() => {
   return one ? (one.className.includes("noUi-handle") ? "noUi-handle" : one.className) +
     " " + one.tagName + " " + (one.getAttribute("role") || "") : "";
 }"""
+
+
+@contextmanager
+def served(words, log=None):
+    """Serve the app; yield its process and its address. `log` is a file for what it prints."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    command = [sys.executable, "-m", "lab.cli.tools", "app", "--no-browser", "--port", str(port)]
+    server = subprocess.Popen([*command, *words], cwd=ROOT, stdout=log, stderr=log)
+    try:
+        until_s = time.monotonic() + MOST_S
+        while True:
+            assert server.poll() is None, "the server has ended"
+            assert time.monotonic() < until_s, "the server does not listen"
+            with socket.socket() as tried:
+                if tried.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.2)
+        yield server, f"http://127.0.0.1:{port}/"
+    finally:
+        server.terminate()
+        server.wait(30)
 
 
 def answers(page):

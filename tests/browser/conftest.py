@@ -2,17 +2,9 @@
 
 import runpy
 import shutil
-import socket
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[2]
-MOST_S = 120.0
-"""Longest wait for a page, even on a busy machine, in seconds."""
+from app_page import MOST_S, ROOT, served
 
 
 @pytest.fixture(scope="session")
@@ -34,25 +26,8 @@ def browser():
 
 @pytest.fixture(scope="session")
 def address():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    words = [sys.executable, "-m", "lab.cli.tools", "app", "--no-browser", "--port", str(port)]
-    words += ["--seeds", "2", "planner=greedy&against=cheapest_feasible"]
-    server = subprocess.Popen(words, cwd=ROOT)
-    try:
-        until_s = time.monotonic() + MOST_S
-        while True:
-            assert server.poll() is None, "the server has ended"
-            assert time.monotonic() < until_s, "the server does not listen"
-            with socket.socket() as tried:
-                if tried.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}/"
-    finally:
-        server.terminate()
-        server.wait(30)
+    with served(["--seeds", "2", "planner=greedy&against=cheapest_feasible"]) as (_, url):
+        yield url
 
 
 @pytest.fixture

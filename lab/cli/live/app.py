@@ -30,6 +30,9 @@ def app(options: argparse.Namespace) -> int:
     try:
         make = partial(Page, workers, options.state, options.seeds)
         serve(make, options.host, options.port, not options.no_browser)
+    except OSError as error:
+        where = f"--host={options.host} --port={options.port}"
+        raise InputError(f"{where}: nothing can listen there: {error.strerror}") from None
     finally:
         workers.close()
     return 0
