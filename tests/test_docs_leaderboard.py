@@ -16,6 +16,7 @@ PAGE = (DOCS / "how_to" / "running_a_leaderboard.md").read_text(encoding="utf-8"
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.S | re.M)
 YAML = [text for language, text in BLOCKS if language == "yaml"]
 PYTHON = [text for language, text in BLOCKS if language == "python"]
+BOARD = next(text for language, text in BLOCKS if "95 % interval" in text)
 
 
 def example(directory, **changes):
@@ -36,6 +37,8 @@ def test_the_example_is_complete(tmp_path):
     assert [each.name for each in submissions] == ["alice", "bob", "carol"]
     runs = len(found.regimes) * len(found.seeds) * (len(submissions) + len(found.baselines))
     assert f"makes {runs} runs" in PAGE
+    for each in submissions:
+        assert re.search(rf"│ {each.name} ", BOARD)
     assert "compass-lab check-planner alice." + re.findall(r"class (\w+)", PYTHON[0])[0] in PAGE
 
 
@@ -65,5 +68,8 @@ def test_the_example_runs(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "carol: 2 of 2 runs failed, the first in regime usual: one call of it took" in out
     assert not re.search(r"^(alice|bob): ", out, re.M)
-    assert "95 % interval" in out
+    heads = [line for line in out.splitlines() if "95 % interval" in line]
+    assert re.sub(r"\W+", " ", heads[0]) == re.sub(
+        r"\W+", " ", BOARD.splitlines()[1].replace("wifi", "")
+    )
     assert carol.exists()
