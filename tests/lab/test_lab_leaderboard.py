@@ -351,3 +351,10 @@ def test_small_seeds_are_warned_of(tmp_path, faked, capsys):
     assert not read_instructions(tmp_path / "leaderboard.yaml").guessable
     assert main(["leaderboard", str(tmp_path)]) == 0
     assert "by trying" not in capsys.readouterr().err
+
+
+def test_what_a_machine_cannot_prevent_is_warned_of(tmp_path, faked, monkeypatch, capsys):
+    monkeypatch.setattr("lab.cli.leaderboard.unconfined", lambda _: ["use the network"])
+    assert main(["leaderboard", str(written(tmp_path))]) == 0
+    err = capsys.readouterr().err
+    assert "warning: on this machine, submissions can use the network; run this in a" in err

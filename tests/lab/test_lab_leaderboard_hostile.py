@@ -17,6 +17,7 @@ from polars.testing import assert_frame_equal
 
 from lab import run
 from lab.cli.tools import main
+from lab.common.errors import InputError
 from lab.config.compose import FILES
 from lab.leaderboard.processes import PlannerProcess, bounds, unconfined
 from lab.leaderboard.remote_planner import RemotePlanner
@@ -190,6 +191,83 @@ def test_a_submission_that_cannot_be_loaded_is_one_sentence(source, said, tmp_pa
         pass
     assert str(raised.value).startswith(said)
     assert "\n" not in str(raised.value)
+
+
+ELSEWHERE = "from planners import CheapestFeasible\nimport ctypes, os, shutil, signal, threading\n"
+AS_ELSEWHERE = {
+    "its settings end it": (
+        "class Own(CheapestFeasible):\n"
+        "    budget_s = property(lambda self: os.abort(), lambda self, value: None)",
+        "its process was ended by signal 6 (Aborted)",
+    ),
+    "its settings raise": (
+        "class Own(CheapestFeasible):\n"
+        "    @property\n"
+        "    def query_records(self): raise SystemExit(0)",
+        "SystemExit: 0",
+    ),
+    "it is a number": (
+        "class Own(CheapestFeasible):\n    def __new__(cls, *_, **__): return 5",
+        "own: makes no Planner",
+    ),
+    "it poses as a shipped one": (
+        "class Own(CheapestFeasible): pass\nOwn.__module__ = 'planners.baselines'",
+        "own: has no class that derives from sim.Planner",
+    ),
+    "its metaclass raises": (
+        "class Secret(type(CheapestFeasible)):\n"
+        "    def __getattribute__(cls, name):\n"
+        "        if name in ('__flags__', '__module__', '__bases__'): raise SystemExit(0)\n"
+        "        return super().__getattribute__(name)\n"
+        "class Own(CheapestFeasible, metaclass=Secret): pass",
+        "SystemExit: 0",
+    ),
+    "its check exits": (
+        "class Own(CheapestFeasible):\n"
+        "    def check_parameters(self, pipeline, cluster): raise SystemExit(0)",
+        "SystemExit in own.py:",
+    ),
+    "its check ends it": (
+        "class Own(CheapestFeasible):\n"
+        "    def check_parameters(self, pipeline, cluster): ctypes.CDLL(None)._exit(0)",
+        "its process ended with status 0",
+    ),
+    "its error never has a text": (
+        "class Silent(Exception):\n"
+        "    def __str__(self): threading.Event().wait()\n"
+        "class Own(CheapestFeasible):\n"
+        "    def plan(self, context): raise Silent",
+        "one call of it took longer than limits.call_s=20 s",
+    ),
+    "its alarms ring": (
+        "class Own(CheapestFeasible):\n"
+        "    def plan(self, context): signal.setitimer(signal.ITIMER_REAL, 1e-3, 1e-3)",
+        "its process was ended by signal 14 (Alarm clock)",
+    ),
+    "it removes its files": (
+        "class Own(CheapestFeasible):\n"
+        "    def plan(self, context): shutil.rmtree(os.getcwd()); raise ValueError('gone')",
+        "in own.py:",
+    ),
+}
+"""Planners as those of ``test_lab_hostile_planners``, and what is said of them."""
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("name", AS_ELSEWHERE)
+def test_planners_that_are_hostile_elsewhere_are_one_sentence(name, tmp_path):
+    source, said = AS_ELSEWHERE[name]
+    call_s = 20.0 if "call_s" in said else LONG_S
+    try:
+        with remote(tmp_path, ELSEWHERE + source, call_s) as planner:
+            run(WORLD, planner)
+            found = planner.failure or planner.first_error
+    except (PlannerError, InputError) as error:
+        found = str(error)
+    assert found is not None
+    assert said in found
+    assert found.isprintable()
 
 
 # What is contained: each call of the planner does the next of these, and its error says that
