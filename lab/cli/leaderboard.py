@@ -35,7 +35,7 @@ def leaderboard(options: argparse.Namespace) -> int:
     submissions = find_submissions(directory, instructions.baselines)
     entries = [*map(Entry, instructions.baselines), *(Entry(one.name, one) for one in submissions)]
     with TemporaryDirectory() as place:
-        for what in unconfined(Path(place)):
+        for what in unconfined(Path(place), directory / FILE):
             _warn(f"on this machine, submissions can {what}; run this in a container")
     if instructions.guessable:
         _warn("a submission can find small seeds by trying; draw seeds of 13 digits or more")

@@ -5,14 +5,9 @@ from collections.abc import Sequence
 from math import inf, isfinite
 from pathlib import Path
 
-import numpy as np
-
-from lab.analysis.paired import mean_interval
-from lab.analysis.statistics import of_difference
 from lab.common.console import say
 from lab.common.errors import InputError
 from lab.common.formatting import probability
-from lab.common.metrics import range_of
 from lab.config.overrides import overrides_of, question_of
 from lab.reporting.markdown import estimated
 from lab.what_if.capacity import CandidateVerdict, bound_confidence, looks
@@ -163,10 +158,8 @@ def _number(text: str) -> float:
 
 def _print_effects(answer: SensitivityAnswer) -> None:
     metric, effects, base = answer.question.metric, answer.effects, answer.base
-    whole = range_of(metric)
-    within = of_difference(whole) if answer.question.against else whole
     known = answer.known
-    of_base = [estimated(*mean_interval(np.array(known), within))]
+    of_base = [estimated(*answer.of_base)]
     if len(known) < len(base):
         lacks = missing_in_words(metric, len(base) - len(known), len(base))
         of_base = [lacks] if null_is_late(metric) else [*of_base, lacks]

@@ -45,8 +45,9 @@ def notes(instructions: Instructions) -> list[str]:
         f"Means over {regimes} and {len(instructions.seeds)} hidden seeds, the same for all "
         "planners. A run that failed counts 0. Columns of regimes have means over seeds.",
         "A rank is 1 plus the number of planners that are surely better: by paired t-tests over "
-        "seeds, adjusted for all pairs of planners (Holm), at 95 %. Planners with the same rank "
-        "are marked by =; their order is that of the means, which can be chance.",
+        "seeds, adjusted for all pairs of planners (Holm), at 95 %. It is never better than that "
+        "of a larger mean. Planners with the same rank are marked by =; their order is that of "
+        "the means, which can be chance.",
     ]
 
 

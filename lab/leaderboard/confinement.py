@@ -1,8 +1,9 @@
 """Confines the process of a submitted planner, before any of its code runs.
 
 The process gets limits of memory, processor time, processes and sizes of files. On Linux, it also
-loses the network, and Landlock lets it read only Python, the installed packages and its own
-directory, write only there, and send signals only to itself. The process needs no rights for that.
+loses sockets and thus the network, and Landlock lets it read only Python, the installed packages
+and its own directory, write only there, and send signals only to itself. The process needs no
+rights for that.
 This module imports the standard library only, because threads of other libraries would not be
 confined.
 """
@@ -18,6 +19,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from lab.leaderboard import system_calls
+
 PROCESSES = 64
 """Largest number of processes and threads of a planner."""
 MOST_FILE_BYTES = 100_000_000
@@ -29,9 +32,11 @@ READABLE = (
     *("/etc/localtime", "/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system/cpu"),
 )
 """Places outside of Python that its libraries read."""
+OTHER_FILES = "read and change other files"
+"""What a process can do without Landlock."""
 DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
 
-# From <linux/landlock.h>, <linux/sched.h> and <linux/prctl.h>; numbers are those of all processors.
+# From <linux/landlock.h> and <linux/sched.h>; numbers are those of all processors.
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
 VERSION, PATH_BENEATH = 1, 1
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR, TRUNCATE = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 14
@@ -41,7 +46,6 @@ FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15}
 """Number of rights on files, by version; 16 in later ones."""
 NETWORK_SINCE, SCOPES_SINCE = 4, 6
 CLONE_NEWUSER, CLONE_NEWNET, CLONE_NEWIPC = 0x10000000, 0x40000000, 0x08000000
-PR_SET_NO_NEW_PRIVS = 38
 
 
 @dataclass(frozen=True)
@@ -68,14 +72,22 @@ class Bounds:
 def run_confined() -> None:
     """Confine this process, and let it plan for its parent process."""
     missing = confine(Bounds(**json.loads(sys.argv[1])))
-    if sys.argv[2:] == ["probe"]:
-        print(json.dumps(missing))
+    if sys.argv[2:3] == ["probe"]:
+        print(json.dumps([*missing, *_exposed(missing, Path(sys.argv[3]))]))
         return
     from lab.common.orphans import end_with
     from lab.leaderboard.contestant import contest
 
     end_with(os.getppid())
     contest()
+
+
+def _exposed(missing: list[str], hidden: Path) -> Iterator[str]:
+    """Yield what a confined process can do if it can read a file that it must not read."""
+    with suppress(OSError):
+        hidden.open("rb").close()
+        if OTHER_FILES not in missing:
+            yield f"read {hidden.name}, which is below a directory of Python's packages"
 
 
 def confine(bounds: Bounds) -> list[str]:
@@ -85,9 +97,10 @@ def confine(bounds: Bounds) -> list[str]:
     version = _landlock_version()
     if version and not _restrict(version, bounds):
         version = 0
+    filtered = system_calls.forbid()
     found = {
-        "read and change other files": version >= 1,
-        "use the network": namespaces,  # Landlock leaves UDP.
+        OTHER_FILES: version >= 1,
+        "connect to other programs and computers": filtered,
         "send signals to other processes": version >= SCOPES_SINCE,
         "start any number of processes": namespaces and os.getuid() != 0,  # root has no limit
     }
@@ -156,7 +169,7 @@ def _restrict(version: int, bounds: Bounds) -> bool:
     rights = dict.fromkeys(readable, READS) | dict.fromkeys(DEVICES, READ_FILE | WRITE_FILE)
     for path, allowed in {**rights, bounds.place: every}.items():
         _allow(libc, rules, path, allowed & every)
-    libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    libc.prctl(system_calls.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     return int(libc.syscall(RESTRICT_SELF, rules, 0)) == 0
 
 

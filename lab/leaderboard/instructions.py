@@ -12,6 +12,7 @@ from lab.common.options import groups
 from lab.common.yaml_files import check_yaml, parsed, read_text, why_not_yaml
 from lab.config.compose import NAME, set_up
 from lab.config.overrides import repeated
+from lab.leaderboard.ranking import COLUMNS
 from lab.runs.api import composed
 from sim.api.planner import Settings
 
@@ -114,6 +115,8 @@ def _check(found: Instructions) -> None:
     for regime, overrides in found.regimes.items():
         if not NAME.fullmatch(regime):
             raise InputError(f"regimes.{regime}: must be a name of letters, digits and _+.-")
+        if regime in COLUMNS:
+            raise InputError(f"regimes.{regime}: has the name of a column of the board; rename it")
         for override in overrides:
             if key_of(override).partition(".")[0] in OURS:
                 raise InputError(

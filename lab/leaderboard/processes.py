@@ -65,9 +65,14 @@ def confined(
     )
 
 
-def unconfined(place: Path) -> list[str]:
-    """Return what planners' processes can do on this machine, although they should not."""
-    probe = confined(bounds(place, 1.0, 60.0), "probe")
+def unconfined(place: Path, hidden: Path) -> list[str]:
+    """Return what planners' processes can do on this machine, although they should not.
+
+    Args:
+        place: an empty directory.
+        hidden: a file that they must not read.
+    """
+    probe = confined(bounds(place, 1.0, 60.0), "probe", str(hidden.absolute()))
     said = probe.communicate()[0]
     if probe.returncode:
         raise InputError("a planner's process cannot be started on this machine")

@@ -9,6 +9,8 @@ from lab.analysis.comparison import from_runs
 from lab.analysis.statistics import allowed_error
 
 RANK, PLANNER, LOW, HIGH, MEAN = "rank", "planner", "low", "high", "mean"
+COLUMNS = (RANK, PLANNER, "submitted", MEAN, LOW, HIGH, "runs", "failed", "errors")
+"""Columns of the board; the others are named by regimes."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,10 @@ def ranking(runs: Sequence[Scored], metric: str, submitted: Mapping[str, bool]) 
 
     The score of a planner on a seed is its mean over regimes. ``mean``, ``low`` and ``high`` are
     the mean of these over seeds with its 95 % interval. A planner's rank is 1 plus the number of
-    planners that are surely better: the mean of the paired differences over seeds is above 0, and
-    the p-value of the paired t-test, adjusted for all pairs of planners (Holm), is below 0.05. So
-    planners that cannot be told apart from the same others share a rank.
+    planners that are surely better than it: the mean of the paired differences over seeds is above
+    0, and the p-value of the paired t-test, adjusted for all pairs of planners (Holm), is below
+    0.05. But no planner has a better rank than one with a larger mean, so scores that vary much,
+    from which few others differ surely, are no advantage.
 
     Args:
         runs: the runs of all planners, in all regimes, on all seeds.
@@ -65,5 +68,6 @@ def ranking(runs: Sequence[Scored], metric: str, submitted: Mapping[str, bool]) 
             pl.col(PLANNER).replace_strict(submitted, return_dtype=pl.Boolean).alias("submitted"),
             pl.exclude(PLANNER),
         )
-        .sort(RANK, MEAN, PLANNER, descending=[False, True, False])
+        .sort(MEAN, RANK, PLANNER, descending=[True, False, False])
+        .with_columns(pl.col(RANK).cum_max())
     )

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from lab.analysis.comparison import Comparison
+from lab.analysis.statistics import allowed_error
 from lab.common.formatting import interval, number, p_value
 from lab.common.metrics import GOODPUT, HEADLINES, METRICS, SLO_MET, Metric
 
-CLEAR = 0.05
-"""A difference is clear if its interval excludes 0 and p is below this."""
 SAID = (GOODPUT, SLO_MET)
 """Metrics that the sentences of an answer are about."""
 
@@ -121,8 +120,9 @@ def sentences(numbers: Mapping[str, Any]) -> str:
     found = []
     for metric in SAID:
         about = numbers[metric.name]
-        means = ", ".join(f"{one['of']} {_mean(one)}" for one in about["means"])
-        parts = [means, *map(_difference, about.get("differences", ()))]
+        means = ", ".join(f"{one['of']} {_mean(one)}" for one in about["means"] if one["n"])
+        known = [one for one in about.get("differences", ()) if one["n"]]
+        parts = [means or "no value", *map(_difference, known)]
         found.append(f"{head(metric)}: {'; '.join(parts)}.")
     return " ".join(found)
 
@@ -141,11 +141,5 @@ def _difference(one: Mapping[str, Any]) -> str:
     if one["p"] is None:
         return f"{what}, of one seed, so without an interval"
     excluded = one["low"] > 0 or one["high"] < 0
-    clear = "clear" if excluded and one["p"] < CLEAR else "not clear"
+    clear = "clear" if excluded and one["p"] < allowed_error() else "not clear"
     return f"{what} {interval(one['low'], one['high'])}, {p_value(one['p'])}, which is {clear}"
-
-
-def of_one_run(summary: Mapping[str, Any], names: Sequence[str] = ()) -> dict[str, Any]:
-    """Return numbers of a run's summary, by default those of the headline metrics."""
-    chosen = names or [one.name for one in HEADLINES]
-    return {name: {"unit": unit(name), "value": summary.get(name)} for name in chosen}

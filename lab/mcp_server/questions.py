@@ -5,11 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from lab.analysis.comparison import Comparison
-from lab.analysis.paired import mean_interval
-from lab.common.metrics import range_of
 from lab.mcp_server.answers import Answer, Place, Progress, Tell, numbers_of, sentences, unit
 from lab.mcp_server.asked import Capacity, Compare, InScenario, Sensitivity, varied
 from lab.run_cache.jobs import Row
@@ -103,8 +99,7 @@ def sensitivity(asked: Sensitivity, place: Place, tell: Tell) -> Answer:
     ]
 
     def answer(found: SensitivityAnswer) -> Answer:
-        low_to_high = range_of(asked.metric) if against is None else (-np.inf, np.inf)
-        mean, low, high = mean_interval(np.array(found.known), low_to_high)
+        mean, low, high = found.of_base
         base = {"n": len(found.known), "mean": mean, "low": low, "high": high}
         numbers = {"unit": unit(asked.metric), "base": base, "effects": found.rows}
         said = conclusion(found.effects, asked.metric) if found.effects else "no effect is known"

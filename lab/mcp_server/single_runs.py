@@ -34,7 +34,6 @@ from lab.mcp_server.answers import (
     Tell,
     head,
     numbers_of,
-    of_one_run,
     sentences,
     unit,
 )
@@ -171,10 +170,14 @@ def fork(asked: Fork, place: Place, tell: Tell) -> Answer:
         after = continued(before, asked.at_s, changes)
         shutil.rmtree(final, ignore_errors=True)
         write_fork(after, final, {"run": str(directory), "words": words})
-    numbers = of_one_run(read_run_summary(directory)), of_one_run(read_run_summary(final))
-    told = {
-        metric: {"unit": one["unit"], "as it was": one["value"], "forked": two["value"]}
-        for (metric, one), two in zip(numbers[0].items(), numbers[1].values(), strict=True)
+    was, forked = read_run_summary(directory), read_run_summary(final)
+    told: dict[str, dict[str, Any]] = {
+        one.name: {
+            "unit": unit(one.name),
+            "as it was": was.get(one.name),
+            "forked": forked.get(one.name),
+        }
+        for one in HEADLINES
     }
     said = (
         f"{head(one)}: {number(told[one.name]['as it was'])} as it was, "

@@ -112,5 +112,5 @@ class Runs:
 def check_seedless(overrides: Sequence[str]) -> None:
     """Raise InputError if overrides set the seed, because what-if questions use several."""
     for override in overrides:
-        if override.partition("=")[0].lstrip("+") == "seed":
+        if key_of(override) == "seed":
             raise InputError(f"{override}: give the number of seeds by --seeds; they count from 0")

@@ -4,11 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
+from lab.analysis.paired import Interval, mean_interval
 from lab.analysis.statistics import of_difference
 from lab.common.errors import InputError
-from lab.common.metrics import range_of
+from lab.common.metrics import ValueRange, range_of
 from lab.config.environment import literal
 from lab.run_cache.jobs import Row
 from lab.what_if.question import (
@@ -48,6 +50,12 @@ class Question:
     against: str | None = None
     seeds: int = 5
 
+    @property
+    def within(self) -> ValueRange:
+        """The range of the answer."""
+        whole = range_of(self.metric)
+        return whole if self.against is None else of_difference(whole)
+
     def check(self) -> None:
         """Raise InputError if a value is wrong."""
         check_metric(self.metric)
@@ -84,6 +92,11 @@ class SensitivityAnswer:
     def known(self) -> list[float]:
         """The answer of the base on the seeds that have one."""
         return [row["answer"] for row in self.base if row["answer"] is not None]
+
+    @property
+    def of_base(self) -> Interval:
+        """The mean of the base's answer, and its 95 % interval."""
+        return mean_interval(np.array(self.known, dtype=float), self.question.within)
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -146,7 +159,7 @@ class Sensitivity:
 
     def of_rows(self, rows: Mapping[str, Sequence[Row]]) -> SensitivityAnswer:
         """Return what the rows of runs show, by the labels of settings; some can be missing."""
-        metric = self.question.metric
+        metric, within = self.question.metric, self.question.within
 
         def answers_of(*settings: str) -> list[dict[str, Any]]:
             ours, others = rows.get(label(settings), ()), None
@@ -157,8 +170,6 @@ class Sensitivity:
             return answers(ours, others, metric)
 
         base, effects = answers_of(), []
-        whole = range_of(metric)
-        within = of_difference(whole) if self._against else whole
         for key, value in self._varied:
             theirs = answers_of(f"{key}={value}")
             made = {row["seed"] for row in theirs}

@@ -14,7 +14,7 @@ from lab.cli.tools import main
 from lab.leaderboard.board import complaints, page
 from lab.leaderboard.instructions import Instructions, read_instructions
 from lab.leaderboard.one_run import RECORD, TABLES, Record
-from lab.leaderboard.ranking import Scored, ranking
+from lab.leaderboard.ranking import COLUMNS, Scored, ranking
 from lab.leaderboard.runs import ABOUT
 from lab.leaderboard.scores import score
 from lab.leaderboard.submissions import find_submissions
@@ -60,6 +60,7 @@ def refused(directory, capsys):
         ({"seeds": [901, "x"]}, "seeds.1=x: must be a valid integer"),
         ({"regimes": {}}, "regimes={}: must have at least 1 item"),
         ({"regimes": {"a b": ["seed=1"]}}, "regimes.a b: must be a name of letters"),
+        ({"regimes": {"low": ["horizon_s=60"]}}, "low: has the name of a column of the board"),
         ({"regimes": {"calm": {"horizon_s": 60}}}, "regimes.calm={'horizon_s': 60}: must be a"),
         (
             {"regimes": {"calm": ["horizon=60"]}},
@@ -224,6 +225,21 @@ def test_equal_planners_and_two_seeds_share_a_rank():
     }
 
 
+def test_scores_that_vary_much_are_no_advantage():
+    steps = np.linspace(0, 0.1, 6)
+    varying = [0.0, 0, 10, 10, 0, 10]  # From its mean, 5, that of nobody differs surely.
+    assert ranks(scored(varying=varying, steady=6 + steps, best=7 + steps**2)) == {
+        "best": 1,
+        "steady": 2,
+        "varying": 2,
+    }
+
+
+def test_columns_of_the_board_are_known():
+    board = ranking(scored(one=[1.0, 2.0]), "service_goodput_mean", {"one": True})
+    assert sorted(board.columns) == sorted((*COLUMNS, "calm"))
+
+
 def test_a_score_is_the_mean_over_regimes_for_each_seed():
     runs = [
         Scored("one", regime, seed, value, failure)
@@ -258,7 +274,7 @@ def faked(monkeypatch, result):
             yield each, record, 1.0
 
     monkeypatch.setattr("lab.cli.leaderboard.made", made)
-    monkeypatch.setattr("lab.cli.leaderboard.unconfined", lambda _: [])
+    monkeypatch.setattr("lab.cli.leaderboard.unconfined", lambda *_: [])
     return names
 
 
@@ -354,7 +370,7 @@ def test_small_seeds_are_warned_of(tmp_path, faked, capsys):
 
 
 def test_what_a_machine_cannot_prevent_is_warned_of(tmp_path, faked, monkeypatch, capsys):
-    monkeypatch.setattr("lab.cli.leaderboard.unconfined", lambda _: ["use the network"])
+    monkeypatch.setattr("lab.cli.leaderboard.unconfined", lambda *_: ["connect to others"])
     assert main(["leaderboard", str(written(tmp_path))]) == 0
     err = capsys.readouterr().err
-    assert "warning: on this machine, submissions can use the network; run this in a" in err
+    assert "warning: on this machine, submissions can connect to others; run this in a" in err

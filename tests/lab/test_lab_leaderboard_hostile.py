@@ -19,9 +19,13 @@ from lab import run
 from lab.cli.tools import main
 from lab.common.errors import InputError
 from lab.config.compose import FILES
+from lab.leaderboard.confinement import OTHER_FILES
+from lab.leaderboard.instructions import read_instructions
 from lab.leaderboard.processes import PlannerProcess, bounds, unconfined
 from lab.leaderboard.remote_planner import RemotePlanner
-from lab.leaderboard.submissions import Submission
+from lab.leaderboard.runs import Entry, kept, made, wanted
+from lab.leaderboard.scores import score
+from lab.leaderboard.submissions import Submission, find_submissions
 from lab.leaderboard.wire import Channel, WireError, packed, unpacked
 from planners import CheapestFeasible
 from scenarios.applications.pipeline import Configuration
@@ -66,7 +70,9 @@ def remote(tmp_path, source, call_s=LONG_S, start_s=LONG_S, suffix=".py"):
 @pytest.fixture(scope="module")
 def possible(tmp_path_factory):
     """What planners' processes can do on this machine, although they should not."""
-    return unconfined(tmp_path_factory.mktemp("probe"))
+    hidden = tmp_path_factory.mktemp("class") / "hidden"
+    hidden.touch()
+    return set(unconfined(tmp_path_factory.mktemp("probe"), hidden))
 
 
 def reasons(result):
@@ -520,7 +526,7 @@ def listed(mark):
 
 
 NOSY = """
-import os, socket, sys
+import os, resource, socket, sys
 from planners import CheapestFeasible
 
 print("x" * 100_000)
@@ -530,6 +536,9 @@ for what in (
     lambda: open({published!r}, "w").write("me"),
     lambda: os.kill(os.getppid(), 9),
     lambda: socket.create_connection(("127.0.0.1", {port})),
+    lambda: socket.socket(socket.AF_UNIX).connect({bus!r}),
+    lambda: resource.prlimit(os.getppid(), resource.RLIMIT_CORE, (0, 0)),
+    lambda: os.sched_setaffinity(os.getppid(), os.sched_getaffinity(0)),
     lambda: os.listdir({directory!r}),
 ):
     try:
@@ -552,43 +561,46 @@ class Nosy(CheapestFeasible):
 """
 
 
-def test_a_class_is_ranked_and_nothing_of_a_submission_is_left(tmp_path, capsys, possible):
+def test_a_run_counts_and_nothing_of_its_submission_is_left(tmp_path, possible):
     mark = f"{10**6 + os.getpid()}"
     (tmp_path / "submissions").mkdir()
     (tmp_path / "board").mkdir()
-    published = tmp_path / "board" / "leaderboard.html"
+    published, bus = tmp_path / "board" / "leaderboard.html", tmp_path / "bus"
     published.write_text("earlier")
-    given = {
-        "regimes": {"calm": SERVED},
-        "seeds": [1201, 1342],
-        "baselines": [],
-        "limits": {"start_s": LONG_S, "call_s": LONG_S},
-    }
+    calm = ["experiment=speech_small", "switching=free", "horizon_s=40", "workload.rate=0.2"]
+    limits = {"start_s": LONG_S, "call_s": LONG_S}
+    given = {"regimes": {"calm": calm}, "seeds": [1402, 1187], "baselines": [], "limits": limits}
     (tmp_path / "leaderboard.yaml").write_text(json.dumps(given))
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket(socket.AF_UNIX) as own:
+        own.bind(str(bus))
+        own.listen()
         source = NOSY.format(
             instructions=str(tmp_path / "leaderboard.yaml"),
             published=str(published),
             directory=str(tmp_path),
             port=server.getsockname()[1],
+            bus=str(bus),
             mark=mark,
         )
-        confined = "read and change other files" not in possible
-        submitted = source if confined else planning(ENDS)
+        submitted = planning(ENDS) if possible - {"start any number of processes"} else source
         (tmp_path / "submissions" / "nosy.py").write_text(submitted)
-        assert main(["leaderboard", str(tmp_path), "--jobs", "2"]) == 0
-    out, err = capsys.readouterr()
-    assert "1/2 nosy in calm: " in err
-    assert "failed" not in err
-    assert "leaderboard: " in out
+        instructions = read_instructions(tmp_path / "leaderboard.yaml")
+        [submission] = find_submissions(tmp_path, ())
+        first, _ = wanted(tmp_path, instructions, [Entry("nosy", submission)])
+        [(_, record, _)] = made([first], instructions.limits, 1)
+    assert record.failure is None
     assert listed(mark) == []
-    board = pl.read_parquet(tmp_path / "board" / "leaderboard.parquet")
-    expected = [
-        run([*SERVED, f"seed={seed}"], CheapestFeasible()).summary["service_goodput_mean"]
-        for seed in (1201, 1342)
-    ]
-    assert board["mean"].item() == pytest.approx(sum(expected) / 2)
-    assert board["failed"].item() == 0
+    assert kept(first, instructions.limits) == record
+    expected = run([*calm, "seed=1402"], CheapestFeasible()).summary["service_goodput_mean"]
+    assert score(first.directory, instructions.metric) == pytest.approx(expected)
+    assert expected > 0
+
+
+def test_a_file_that_submissions_can_read_is_warned_of(tmp_path, possible):
+    installed = Path(np.__file__)
+    found = set(unconfined(tmp_path, installed)) - possible
+    if OTHER_FILES not in possible:
+        assert found == {"read __init__.py, which is below a directory of Python's packages"}
 
 
 HOSTILE = {

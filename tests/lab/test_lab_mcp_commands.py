@@ -14,6 +14,7 @@ from lab.common.formatting import interval, number
 from lab.mcp_server import questions, single_runs
 from lab.mcp_server.answers import Place
 from lab.mcp_server.reading import read
+from lab.reporting.markdown import estimated
 from sim.metrics.results import SCHEMAS
 
 pytestmark = pytest.mark.slow
@@ -145,7 +146,9 @@ def test_capacity_is_the_same(place, shell, tmp_path):
 def test_sensitivity_is_the_same(place, shell, tmp_path):
     asked = {"vary": {"workload.rate": [0.05, 0.2]}, "against": "greedy", "seeds": 2}
     found = answer(questions.sensitivity, "sensitivity", place, **SMALL, **asked)
-    shell(found.command)
+    printed = shell(found.command)
+    base = found.numbers["base"]
+    assert estimated(base["mean"], base["low"], base["high"]) in printed
     table = of_table(tmp_path).drop("question")
     same = pl.DataFrame(found.numbers["effects"])
     assert_frame_equal(table.cast(pl.String), same.cast(pl.String))

@@ -18,7 +18,7 @@ from lab.common.formatting import interval, number, probability
 SMALL = {
     "experiment": "speech_small",
     "planner": "videostorm",
-    "settings": {"switching": "free", "data_plane": "events", "horizon_s": 120},
+    "settings": {"switching": "free", "data_plane": "events", "horizon_s": 80},
 }
 LONG = {"experiment": "speech_hour", "planner": "videostorm"}
 TO_5G = 0.2

@@ -187,6 +187,17 @@ def test_a_fork_is_kept_and_can_be_explained_but_not_forked(ran, place):
         single_runs.fork(asked("fork", **{**cut, "at_s": 70.0}), place, lambda _: None)
 
 
+def test_a_metric_without_a_value_is_said_to_have_none(place):
+    idle = {**SMALL, "settings": {"workload.rate": 1e-9, "horizon_s": 5}}
+    found = single_runs.run(asked("run", **idle), place, lambda _: None)
+    assert "SLO met, share of time: no value." in found.answer
+    change = {"planner": "greedy"}
+    found = questions.compare(
+        asked("compare", **idle, changes=[change], seeds=1), place, lambda _: None
+    )
+    assert "SLO met, share of time: no value." in found.answer
+
+
 def test_an_answer_so_far_has_what_is_known(place):
     told = []
     change = {"settings": {"network": "wifi"}}
