@@ -100,9 +100,7 @@ class Answers:
 
     def examine(self, run: Path, query: int, take: Callable[[str], Any]) -> None:
         """Examine the decisions on a query; `take` gets the text, in a thread of the workers."""
-        with self._lock:
-            number = self._now[0].number if self._now else 0
-        self.workers.regrets(self.slot, number, run, query, take)
+        self.workers.regrets(self.slot, run, query, take)
 
     def close(self) -> None:
         """End the runs of this page."""

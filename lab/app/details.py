@@ -27,6 +27,7 @@ class Details:
     def __init__(self, examine: Examine) -> None:
         self._examine = examine
         self._shown: tuple[Path, int] | None = None
+        self._take: Callable[[str], Any] | None = None  # gets the regrets that are computed
         self._explained, self._regrets = (
             pn.pane.HTML("", sizing_mode="stretch_width", stylesheets=[STYLE]) for _ in range(2)
         )
@@ -39,6 +40,7 @@ class Details:
     def show(self, run: Path | None, query: int | None) -> None:
         """Explain a query of a run; without one, show nothing."""
         self._shown = None if run is None or query is None else (run, query)
+        self._take = None
         self._explained.object = "" if self._shown is None else _pre(explanation(*self._shown))
         self._regrets.object = ""
         self._button.param.update(visible=self._shown is not None, disabled=False, name=EXAMINE)
@@ -50,10 +52,11 @@ class Details:
         self._button.param.update(disabled=True, name=f"computing, for up to {MOST_S} s ...")
 
         def take(text: str) -> None:
-            if self._shown == shown:  # else another query was chosen meanwhile
+            if self._take is take:  # else another query was chosen meanwhile
                 self._regrets.object = _pre(text)
                 self._button.param.update(disabled=False, name=EXAMINE)
 
+        self._take = take
         self._examine(*shown, take)
 
 

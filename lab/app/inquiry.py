@@ -16,12 +16,15 @@ WIDTH = 80
 """Width of an explanation in characters."""
 MOST_ROWS = 12
 """Largest number of rows of a table."""
+GONE = "The results of this run are no longer kept. Move a control and back to make it again."
 MOST_S = 120
 """Wall-clock seconds for regrets, after which no further alternative is tried."""
 
 
 def explanation(run: Path, query: int) -> str:
     """Return why a query got its plan, as ``compass-lab explain`` does; or why that is unknown."""
+    if not run.is_dir():
+        return GONE
     try:
         parts = story(read_query(run, query), MOST_ROWS, WIDTH)
         return plain_text(islice(parts, 1, None), WIDTH)  # the page shows which run this is
@@ -42,10 +45,12 @@ def regrets(run: Path, query: int, goes_on: Callable[[], bool], most_s: float = 
         most_s: wall-clock seconds, after which no further alternative is tried.
     """
     until_s = monotonic() + most_s
+    if not run.is_dir():
+        return GONE
     try:
         examination = Examination(setup_of(run), Regrets(GOODPUT), query=query)
         examination.examine(lambda: goes_on() and monotonic() < until_s)
-    except InputError as error:
+    except (InputError, OSError) as error:
         return str(error)
     found, left = examination.regrets.found, len(examination.regrets.left)
     lines = [f"Decisions on query {query}: {len(found) + left}."]

@@ -22,7 +22,7 @@ def page(query: str = "", seeds: int = SEEDS) -> Page:
         InputError: the query sets what no control could set.
     """
     state_of(query)
-    pn.extension(inline=True)  # so that nothing comes from the network
+    pn.extension(inline=True)  # so that the page works without a network
     return Page(_workers(), query, seeds)
 
 

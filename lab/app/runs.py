@@ -36,7 +36,7 @@ class Task:
         seed: the seed.
         overrides: of the run, without the seed.
         asked_s: time of the move, by `time.monotonic`.
-        earlier: the course of the last finished run of the same planner, if there is one.
+        earlier: query time of the last finished run of the same planner, if there is one.
         folder: where the results of seed 0 are kept, each in a directory of its own; None for
             nowhere.
     """
@@ -59,7 +59,7 @@ class Figures:
         numbers: values of the summary by name, and ``latency_mean_s``; of an unfinished run, only
             an estimate of ``service_goodput_mean``, and ``active_queries_mean``.
         simulated_s: simulated time so far.
-        course: goodput over time, of a finished run.
+        query_time: query time by window, of a finished run.
         scene: what happens, of a finished run with seed 0.
         directory: where its results are kept, if they are.
     """
@@ -81,6 +81,7 @@ class Message:
     seed: int
     figures: Figures | None = None
     refused: str = ""
+    overrides: tuple[str, ...] = ()
 
 
 class Superseded(BaseException):
@@ -101,7 +102,9 @@ def run(task: Task, newest: Sequence[int], say: Any) -> None:
             raise Superseded
 
     def message(**parts: Any) -> None:
-        say(Message(task.slot, task.number, task.side, task.seed, **parts))
+        say(
+            Message(task.slot, task.number, task.side, task.seed, **parts, overrides=task.overrides)
+        )
 
     try:
         check()

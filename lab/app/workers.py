@@ -3,9 +3,11 @@
 import os
 import signal
 import time
+import traceback
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -19,10 +21,11 @@ from typing import Any
 from lab.app.controls import SCENARIOS
 from lab.app.pool import CONTEXT, Pool
 from lab.app.runs import Message, Task, run
+from lab.common.errors import one_line
 from lab.common.orphans import end_with
 from lab.run_cache.jobs import prepare_workers
 
-PAGES = 64
+PAGES = 1024
 """Number of open pages from which on one page can end the runs of another."""
 REMEMBERED = 200
 """Number of finished runs that are kept, at 0.1 MB each in memory and on disk, so that a move back
@@ -33,7 +36,7 @@ KILLED = "the process of this run was killed, perhaps because memory ran out; mo
 
 Take = Callable[[Message], None]
 _shared: dict[str, Any] = {}
-"""In a worker: the numbers of the newest moves, and what messages are sent by."""
+"""In a worker: the numbers of the newest moves or questions, and what messages are sent by."""
 
 
 def _start(parent: int, newest: Any, writer: Any = None, lock: Any = None) -> None:
@@ -62,25 +65,31 @@ def _regrets(slot: int, number: int, directory: Path, query: int) -> str:
     return regrets(directory, query, lambda: bool(_shared["newest"][slot] == number))
 
 
+def _sentence(error: BaseException) -> str:
+    """Return why a process gave no answer."""
+    if isinstance(error, BrokenProcessPool):
+        return KILLED
+    return f"this failed: {type(error).__name__}: {one_line(error)}"
+
+
 class Workers:
-    """Processes that make runs, and one more that examines decisions.
+    """Processes that make runs, and others that examine decisions.
 
     Args:
-        processes: the number of processes that make runs.
+        processes: the number of processes that make runs, and the largest number of the others.
         scenarios: the experiments to get warm for; in others, the first answer takes longer.
     """
 
     def __init__(self, processes: int = 2, scenarios: tuple[str, ...] = ()) -> None:
         prepare_workers()
-        self._newest = CONTEXT.Array("q", PAGES, lock=False)
+        self._newest = CONTEXT.Array("q", PAGES, lock=False)  # moves of each page
+        self._asked = CONTEXT.Array("q", PAGES, lock=False)  # questions, or moves after them
         self._folder = TemporaryDirectory(prefix="compass-app-", ignore_cleanup_errors=True)
         self._pool = Pool(processes, _start, self._words)
-        self._examiner = Pool(1, _start, lambda: (os.getpid(), self._newest))
+        self._examiners = Pool(processes, _start, lambda: (os.getpid(), self._asked))
         self._numbers, self._slots = count(1), count()
         self._takers: dict[int, Take] = {}
         self._kept: OrderedDict[tuple[tuple[str, ...], int], Message] = OrderedDict()
-        # By slot: the overrides of what its newest move asked, by side and seed.
-        self._asked: dict[int, dict[tuple[int, int], tuple[str, ...]]] = {}
         self._lock = Lock()
         self._writer: Any = None
         words = [
@@ -115,25 +124,23 @@ class Workers:
     def leave(self, slot: int, take: Take) -> None:
         """Forget the page that gets messages by `take`, and end its runs."""
         with self._lock:
-            if self._takers.get(slot) != take:
-                return  # Another page has the slot now.
-            del self._takers[slot]
-        self.move(slot)
+            if self._takers.get(slot) == take:  # else another page has the slot now
+                del self._takers[slot]
+                self._newest[slot] = self._asked[slot] = next(self._numbers)
 
     def move(self, slot: int) -> int:
         """Return the number of a page's new move, which ends the runs of its earlier ones."""
         with self._lock:
-            number = next(self._numbers)
-            self._newest[slot] = number
-            self._asked[slot] = {}
+            number = self._newest[slot] = self._asked[slot] = next(self._numbers)
         return number
 
     def ask(self, task: Task) -> None:
         """Make a run, or answer at once if it was made before."""
+        key = task.overrides, task.seed
         with self._lock:
-            known = self._kept.get((task.overrides, task.seed))
-            if known is None:
-                self._asked[task.slot][task.side, task.seed] = task.overrides
+            known = self._kept.get(key)
+            if known is not None:
+                self._kept.move_to_end(key)
         if known is not None:
             self._tell(replace(known, slot=task.slot, number=task.number, side=task.side))
             return
@@ -141,43 +148,54 @@ class Workers:
         future = self._pool.submit(_work, replace(task, folder=self._folder.name))
         future.add_done_callback(partial(self._ended, task))
 
-    def regrets(
-        self, slot: int, number: int, directory: Path, query: int, take: Callable[[str], Any]
-    ) -> None:
-        """Examine the decisions on a query of a run; `take` gets the text, in a thread."""
+    def regrets(self, slot: int, directory: Path, query: int, take: Callable[[str], Any]) -> None:
+        """Examine the decisions on a query of a run; `take` gets the text, in a thread.
+
+        A newer question or move of the page ends this.
+        """
 
         def ended(future: "Future[str]") -> None:
             if not future.cancelled():
-                take(KILLED if future.exception() else future.result())
+                error = future.exception()
+                take(future.result() if error is None else _sentence(error))
 
-        asked = self._examiner.submit(_regrets, slot, number, directory, query)
+        with self._lock:
+            number = self._asked[slot] = next(self._numbers)
+        asked = self._examiners.submit(_regrets, slot, number, directory, query)
         asked.add_done_callback(ended)
 
     def _ended(self, task: Task, future: "Future[None]") -> None:
-        if not future.cancelled() and future.exception() is not None:
-            self._tell(Message(task.slot, task.number, task.side, task.seed, refused=KILLED))
+        if not future.cancelled() and (error := future.exception()) is not None:
+            said = _sentence(error)
+            self._tell(Message(task.slot, task.number, task.side, task.seed, refused=said))
 
     def _listen(self, reader: Any) -> None:
-        with reader, suppress(EOFError):
+        with reader, suppress(EOFError, OSError):  # OSError in the middle of a message
             while True:
                 message = reader.recv()
                 if message.figures is not None and message.figures.query_time is not None:
-                    self._keep(message)
-                self._tell(message)
+                    message = self._keep(message)
+                try:
+                    self._tell(message)
+                except Exception:  # The fault of one page must not end the answers of all.
+                    traceback.print_exc()
 
-    def _keep(self, message: Message) -> None:
-        """Remember a finished run, unless a newer move came meanwhile."""
-        gone = [message]
+    def _keep(self, message: Message) -> Message:
+        """Remember a finished run; return its message, with the figures that are remembered.
+
+        Two pages, or both sides of one, can make the same run at the same time.
+        """
+        key, gone = (message.overrides, message.seed), []
         with self._lock:
-            if message.number == self._newest[message.slot]:
-                gone = []
-                asked = self._asked[message.slot][message.side, message.seed]
-                self._kept[asked, message.seed] = message
-                while len(self._kept) > REMEMBERED:
-                    gone.append(self._kept.popitem(last=False)[1])
+            kept = self._kept.setdefault(key, message)
+            if kept is not message:
+                gone.append(message)
+            while len(self._kept) > REMEMBERED:
+                gone.append(self._kept.popitem(last=False)[1])
         for one in gone:
             if one.figures is not None and one.figures.directory is not None:
                 rmtree(one.figures.directory, ignore_errors=True)
+        return replace(message, figures=kept.figures)
 
     def _tell(self, message: Message) -> None:
         with self._lock:
@@ -188,9 +206,9 @@ class Workers:
     def close(self) -> None:
         """End the processes."""
         for slot in range(PAGES):
-            self._newest[slot] = -1
+            self._newest[slot] = self._asked[slot] = -1
         self._pool.close()
-        self._examiner.close()
+        self._examiners.close()
         self._stop_listening()
         self._folder.cleanup()
 

@@ -12,6 +12,8 @@ from lab.common.signals import Ending, ending_signals
 from lab.common.streams import Streams
 
 FAILED = 1
+READER_GONE = 128 + 13
+"""The exit status if standard output is closed early, as if SIGPIPE had ended the command."""
 GRACE_S = 30.0
 """Seconds for which Python may wait at its end for what a planner from elsewhere left."""
 
@@ -20,7 +22,8 @@ def run_command(name: str, work: Callable[[], int]) -> int:
     """Run a command's work; return its exit status, or that of what stopped it.
 
     One sentence on standard error, after the command's name, tells why the work was stopped or
-    which output was lost. An exception that is a fault of this program is raised again.
+    which output was lost; a pipe whose reader has ended is no loss. An exception that is a fault of
+    this program is raised again.
     """
     streams = Streams()
 
@@ -43,7 +46,10 @@ def run_command(name: str, work: Callable[[], int]) -> int:
                     complain(sentence)
     finally:
         lost = streams.lost()
-        if failure := lost.get("stdout"):
+        failure = lost.get("stdout")
+        if isinstance(failure, BrokenPipeError):  # Its reader, such as head, wants no more.
+            status = status or READER_GONE
+        elif failure:
             complain(f"standard output cannot be written: {failure.strerror or one_line(failure)}")
         if lost:
             status = status or FAILED

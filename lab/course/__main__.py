@@ -9,6 +9,8 @@ import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 
+from lab.common.command import run_command
+
 RELEASED = Path(__file__).parent / "released"
 
 
@@ -37,4 +39,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(run_command("python -m lab.course", lambda: main(sys.argv[1:])))

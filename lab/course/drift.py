@@ -170,7 +170,7 @@ def _period(value: float, pause_s: float, drifts_per_s: float, loss: float) -> s
     here, shorter, longer = (
         lost_share(value * factor, pause_s, drifts_per_s, loss) for factor in (1, 0.97, 1.03)
     )
-    if shorter < here:
+    if shorter < here or math.isinf(here):
         return "less would be lost if it were planned more often"
     return "less would be lost if it were planned less often" if longer < here else ""
 

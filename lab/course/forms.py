@@ -32,6 +32,7 @@ def names(value: Any) -> bool:
 
 def _sequence(value: Any) -> bool:
     indexed = hasattr(value, "__len__") and hasattr(value, "__getitem__")
+    indexed = indexed and getattr(value, "ndim", 1) == 1  # an array of no dimension has no length
     return indexed and not isinstance(value, str | bytes | dict)
 
 

@@ -192,8 +192,9 @@ def same(one: Any, other: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value with tuples for all lists, so that both are equal."""
-    return tuple(map(_plain, value)) if isinstance(value, list | tuple) else value
+    """Return a value with tuples for all sequences, so that they can be equal."""
+    sequence = isinstance(value, list | tuple | np.ndarray | pl.Series)
+    return tuple(map(_plain, value)) if sequence else value
 
 
 def shown(value: Any) -> str:

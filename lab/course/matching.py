@@ -219,8 +219,11 @@ def _planner(answer: Any) -> Planner:
     if isinstance(answer, type) and issubclass(answer, Planner):
         try:
             answer = answer()
-        except TypeError as error:
-            raise NotYetError(f"its parameters need defaults: {error}") from error
+        except Exception as error:
+            raise NotYetError(
+                f"{answer.__name__}() must make one, so its parameters need defaults; it raised "
+                f"{type(error).__name__}: {error}"
+            ) from error
     if not isinstance(answer, Planner):
         raise NotYetError("a planner is wanted, a class that derives from Planner")
     if answer.sees_truth:

@@ -87,7 +87,8 @@ def match(value):
 # ## Step 5.3: A planner
 #
 # Write a planner that serves more queries well than `CheapestFeasible`, on average over two minutes of
-# the world above. The check draws one of 16 seeds. Not every query may get the same plan, because their
+# the world above. The check compares them in one of 16 worlds, where a planner can win by luck;
+# `check("5.3", MyPlanner, 1)` draws another one. Not every query may get the same plan, because their
 # SLOs differ. `context.waiting` lists the queries without a plan;
 # `context.candidates(query, order="cost")` yields plans, the cheapest first; `context.profile(query,
 # plan, samples)` measures accuracy, `.accurate_enough(query.slo)` judges it; `context.predict(query,

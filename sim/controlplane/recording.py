@@ -15,15 +15,13 @@ from scenarios.queries import Query, QueryTruth
 from sim.api.errors import PlannerError
 from sim.api.plan import Plan
 from sim.api.planner import Planner, Settings, generators
-from sim.catalogue.service_times import RefusalError
 from sim.clock import seconds
 from sim.cluster.machine import Machine
 from sim.cluster.preparing import boot
 from sim.cluster.queries import QueryState
 from sim.controlplane.planner_calls import Outcome, planned
 from sim.controlplane.world import World
-from sim.planning.call import DeploymentOrder
-from sim.planning.plan_rules import check_plan
+from sim.planning.call import DeploymentOrder, PlanningCall
 from sim.planning.service import Step
 
 
@@ -228,25 +226,25 @@ def chosen(world: World, outcome: Outcome, query: Query, choice: Choice) -> Outc
     plan = choice if isinstance(choice, Plan) else None
     order = DeploymentOrder(query.id, plan, searches[query.id])
     if plan is not None and (reason := misfit(world, orders.values(), query, plan)):
-        raise ForkError(f"query {query.id}: {plan}: {reason}")
+        raise ForkError(reason)
     return replace(outcome, orders=orders | {query.id: order}, searches=searches)
 
 
 def misfit(world: World, orders: Iterable[DeploymentOrder], query: Query, plan: Plan) -> str | None:
     """Return why a plan cannot be deployed now, together with other orders; None if it can."""
-    service, living = world.planning_service, world.registry.living
+    living = world.registry.living
+    call = PlanningCall(world.planning_service, world.env.now, world.settings.budget_s)
     try:
-        check_plan(plan, service.nominal)
-        wanted = service.figures(query, plan).off_device
-    except (PlannerError, RefusalError) as error:
+        wanted = call.figures(query, plan).off_device
+    except PlannerError as error:
         return str(error)
     others = [
-        service.figures(living[order.query].query, order.plan).off_device
+        call.figures(living[order.query].query, order.plan).off_device
         for order in orders
         if order.plan is not None and order.query != query.id
     ]
     if world.machines.first_that_fits(others, [[wanted]]) == [None]:
-        return f"does not fit on the free machines at {world.now_s:g} s"
+        return f"query {query.id}: {plan}: does not fit on the free machines at {world.now_s:g} s"
     return None
 
 

@@ -10,7 +10,7 @@ import nbformat
 import pytest
 
 from lab.app.scenario import state_of
-from lab.cli.tools import parser
+from lab.cli.tools import main, parser
 from lab.course import matching
 from notebooks.course import build
 from tests.test_docs_snippets import compose_command
@@ -91,9 +91,11 @@ def own_run(tmp_path_factory):
     return folder
 
 
-def test_a_students_planner_runs_and_is_explained(own_run):
-    explain = commands("5_matching")[2]
-    said = run([each.replace("QUERY", "0") for each in explain], own_run)
+def test_a_students_planner_runs_and_is_explained(own_run, monkeypatch, capsys):
+    monkeypatch.chdir(own_run)
+    _, *explain = commands("5_matching")[2]
+    assert main([each.replace("QUERY", "0") for each in explain]) == 0
+    said = capsys.readouterr().out
     for section in ("Profiled", "Believed and observed", "Windows"):
         assert section in said
 

@@ -6,6 +6,8 @@ import time
 from itertools import count
 from types import ModuleType
 
+import numpy as np
+import polars as pl
 import pytest
 
 from lab.common.errors import InputError
@@ -159,6 +161,15 @@ def test_the_same_plan_for_everybody_is_not_right(seed):
     assert "the same plan" in check(SIMULATED, SamePlan, seed).text
 
 
+class NeedsMore(MODEL[SIMULATED]):
+    def __init__(self):
+        raise KeyError("more")
+
+
+def test_a_planner_that_cannot_be_made_becomes_feedback():
+    assert "it raised KeyError: 'more'" in check(SIMULATED, NeedsMore).text
+
+
 def test_forms_and_errors_become_feedback():
     def broken(*arguments):
         return 1 / 0
@@ -191,6 +202,17 @@ def test_forms_and_errors_become_feedback():
 )
 def test_values_out_of_range_are_told_what_is_allowed(name, answer, said):
     assert said in check(name, answer).text
+
+
+ARRAYS = (np.array(3.0), np.array([]), np.array([1, 2, 3]), np.array(["edge"] * 4))
+
+
+@pytest.mark.parametrize("name", [each for each in STEPS if each != SIMULATED])
+@pytest.mark.parametrize("value", [*ARRAYS, pl.Series([1, 2, 3]), 1e300, {}, "", 1j], ids=str)
+def test_whatever_is_returned_gets_feedback(name, value):
+    feedback = check(name, constant(value))
+    assert not feedback
+    assert feedback.text != UNANSWERED
 
 
 @pytest.mark.parametrize("name", STEPS)

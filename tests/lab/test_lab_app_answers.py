@@ -1,7 +1,10 @@
 """The app's answers: the figures of the shell's run, and never an older one after a newer one."""
 
 import time
+from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
+from tempfile import mkdtemp
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ from lab import run
 from lab.app.answers import Answers
 from lab.app.controls import SCENARIOS
 from lab.app.forecast import QueryTime, expected_s, forecast_s, query_time_of
+from lab.app.pool import CONTEXT
 from lab.app.runs import Figures, Message, Task
 from lab.app.runs import run as run_task
 from lab.app.scenario import State
@@ -246,21 +250,67 @@ def test_a_process_killed_while_it_speaks_is_replaced(tmp_path, monkeypatch):
         workers.close()
 
 
-def test_results_are_kept_for_as_long_as_their_run_is_remembered(tmp_path, monkeypatch):
-    monkeypatch.setattr("lab.app.workers.REMEMBERED", 1)
+@pytest.fixture
+def heard(tmp_path):
+    """Return workers, a page of theirs that records, and what lets them hear of finished runs."""
     said, workers = [], Workers(1)
-    try:
-        slot = workers.page(said.append)
-        number = workers.move(slot)
-        for seed, newest in ((0, number), (1, number), (2, number - 1)):
-            (tmp_path / str(seed)).mkdir()
-            workers._asked[slot][0, seed] = WORDS
+    slot = workers.page(said.append)
+
+    def hear(*seeds, page=slot):
+        reader, writer = CONTEXT.Pipe(duplex=False)
+        for number, seed in enumerate(seeds):
+            directory = Path(mkdtemp(prefix=f"{seed}-{number}-", dir=tmp_path))
             course = QueryTime(np.ones(1), np.ones(1))
-            figures = Figures({}, 1.0, course, directory=tmp_path / str(seed))
-            workers._keep(Message(slot, newest, 0, seed, figures))
-        assert [path.name for path in tmp_path.iterdir()] == ["1"]
-        folder = Path(workers._folder.name)
-        assert folder.is_dir()
-    finally:
-        workers.close()
-    assert not folder.exists()
+            figures = Figures({}, 1.0, course, directory=directory)
+            writer.send(Message(page, 7, 0, seed, figures, overrides=WORDS))
+        writer.close()
+        workers._listen(reader)
+        return sorted(path.name[:3] for path in tmp_path.iterdir())
+
+    yield workers, said, hear
+    workers.close()
+    assert not Path(workers._folder.name).exists()
+
+
+def test_results_are_kept_for_as_long_as_their_run_is_remembered(heard, monkeypatch):
+    workers, said, hear = heard
+    monkeypatch.setattr("lab.app.workers.REMEMBERED", 2)
+    assert hear(0, 1) == ["0-0", "1-1"]
+    number = workers.move(said[0].slot)
+    workers.ask(Task(said[0].slot, number, 1, 0, WORDS, now_s()))  # which remembers it for longer
+    assert said[-1] == replace(said[0], number=number, side=1)
+    assert hear(2) == ["0-0", "2-0"]
+
+
+def test_a_run_that_was_made_twice_is_kept_once(heard):
+    _, said, hear = heard
+    assert hear(0, 0) == ["0-0"]
+    assert [one.figures.directory.name[:3] for one in said] == ["0-0", "0-0"]
+
+
+def test_a_page_at_fault_does_not_end_the_answers_of_others(heard, capsys):
+    workers, said, hear = heard
+    broken = workers.page(lambda _: 1 / 0)
+    hear(0, page=broken)
+    assert "ZeroDivisionError" in capsys.readouterr().err
+    hear(0, 1, page=broken)
+    assert capsys.readouterr().err.count("ZeroDivisionError: ") == 2
+    hear(0)
+    assert len(said) == 1
+
+
+def test_a_newer_question_or_move_ends_the_examination_of_decisions(heard, monkeypatch, tmp_path):
+    workers, *_ = heard
+    ended, others = workers.page(lambda _: None), workers.page(lambda _: None)
+    asked = []
+
+    def submit(_, slot, number, *words):
+        asked.append(lambda: workers._asked[slot] == number)
+        return Future()
+
+    monkeypatch.setattr(workers._examiners, "submit", submit)
+    for slot in (others, ended, ended):
+        workers.regrets(slot, tmp_path, 0, lambda _: None)
+    assert [wanted() for wanted in asked] == [True, False, True]
+    workers.move(ended)
+    assert [wanted() for wanted in asked] == [True, False, False]

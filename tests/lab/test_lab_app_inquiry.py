@@ -3,7 +3,7 @@
 import pytest
 
 from lab import run
-from lab.app.inquiry import MOST_ROWS, explanation, regrets
+from lab.app.inquiry import GONE, MOST_ROWS, explanation, regrets
 from lab.cli.tools import main
 from lab.forks.alternatives import alternatives
 from lab.forks.regret import GOODPUT, Examination, Regrets
@@ -46,7 +46,9 @@ def test_the_explanation_is_that_of_the_shell(directory, capsys):
 
 def test_an_unknown_query_or_run_gets_a_sentence(directory, tmp_path):
     assert "QUERY=999: no such query; the run has queries 0 to" in explanation(directory, 999)
-    assert "summary.json" in explanation(tmp_path / "gone", 0)
+    assert explanation(tmp_path / "gone", 0) == regrets(tmp_path / "gone", 0, lambda: True) == GONE
+    assert "summary.json" in explanation(tmp_path, 0)
+    assert str(tmp_path) in regrets(tmp_path, 0, lambda: True)
 
 
 def test_a_mistake_is_found_as_among_all_decisions(directory, mistake):

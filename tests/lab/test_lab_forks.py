@@ -1,5 +1,6 @@
 """A fork without changes repeats its run, and a change holds from its decision on."""
 
+from dataclasses import replace
 from functools import cache
 
 import polars as pl
@@ -222,6 +223,20 @@ def test_a_choice_that_comes_too_late_is_refused():
     )
     with pytest.raises(InputError, match=f"query {query}: no call of the planner from the fork"):
         fork(one, end_s - 1e-6, Changes({query: "refuse"}))
+
+
+def test_a_plan_that_cannot_run_is_refused_in_one_sentence():
+    one = small()
+    query, order = next(
+        each
+        for call in one.recorded.recording.calls
+        for each in call.outcome.orders.items()
+        if each[1].plan is not None
+    )
+    plan = replace(order.plan, placement=("moon",) * len(order.plan.placement))
+    with pytest.raises(InputError) as caught:
+        fork(one, 0, Changes({query: plan}))
+    assert str(caught.value).startswith(f"{plan}: no node 'moon'; choose from device, edge, cloud")
 
 
 def test_a_run_that_was_not_recorded_cannot_be_forked():

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, replace
+from functools import partial
 from itertools import pairwise
 from math import fsum
 
@@ -10,6 +11,7 @@ import pytest
 from lab import run
 from lab.cli.tools import main
 from lab.common.errors import InputError
+from lab.forks.alternatives import alternatives
 from lab.forks.fork import continued
 from lab.forks.regret import COST, GOODPUT, Decision, Examination, Regret, Regrets, decisions
 from lab.forks.regret_file import read_regrets
@@ -30,7 +32,15 @@ def directory(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def examined(directory):
+def few():
+    """Let fewer alternatives be tried, so that tests are quick."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lab.forks.regret.alternatives", partial(alternatives, best=3))
+        yield
+
+
+@pytest.fixture(scope="module")
+def examined(directory, few):
     """Return an examination that was stopped and resumed, and what was kept after each decision."""
     kept = []
     keep = lambda regrets: kept.append(json.loads(json.dumps(asdict(regrets))))  # noqa: E731

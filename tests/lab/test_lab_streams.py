@@ -40,7 +40,6 @@ def closed_pipe():
     ("opened", "reason"),
     [
         (full, "No space left on device"),
-        (closed_pipe, "Broken pipe"),
         (lambda: None, "Bad file descriptor"),
     ],
 )
@@ -58,6 +57,17 @@ def test_lost_output_is_told_once_and_fails_the_command(stream, capsys, opened, 
     expected = f"compass-sim: standard output cannot be written: {reason}\n"
     assert capsys.readouterr().err == expected
     assert done, "the work goes on"
+
+
+@pytest.mark.parametrize(("status", "expected"), [(0, 141), (2, 2)])
+def test_a_reader_that_ends_early_ends_the_command_quietly(stream, capsys, status, expected):
+    def work():
+        print("x" * 10_000, flush=True)
+        return status
+
+    stream("stdout", closed_pipe())
+    assert run_command("compass-lab", work) == expected
+    assert capsys.readouterr().err == ""
 
 
 def test_a_status_stays_as_it_is_if_both_streams_are_lost(stream):
