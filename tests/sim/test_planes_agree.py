@@ -109,7 +109,9 @@ def test_invariant_agreement_of_planes_under_drift(name, seed):
 def test_invariant_agreement_of_planes_on_every_application(queue, name):
     workload = Workload(0.05, lifetime_mean_s=300.0, lifetime_min_s=60.0)
     cluster = Cluster(NODES, **NOMINAL, **QUEUES[queue])
-    frames = agree(Scenario(declared(name), cluster, workload=workload, horizon_s=HORIZON_S), seed=1)
+    frames = agree(
+        Scenario(declared(name), cluster, workload=workload, horizon_s=HORIZON_S), seed=1
+    )
     assert frames["queries"]["completed"].sum() > 0
 
 
