@@ -37,7 +37,7 @@ from lab.config.targets import (
     with_current_paths,
 )
 from lab.config.trust import checked_files
-from lab.config.validation import check_complete, table_set, validated
+from lab.config.validation import check_complete, checked_settings, table_set, validated
 from lab.limits import wall_limit
 from lab.limits.guarded_call import from_elsewhere, guard_of, guarded_call
 from scenarios.applications.application import Application
@@ -81,7 +81,7 @@ class Setup:
     def scenario(self) -> Scenario:
         """Return a new scenario, so that no two runs share one."""
         with using_tables(self.tables):
-            return _scenario(validated(self.config, self.tables)[1])
+            return _scenario(checked_settings(self.config, self.tables))
 
     @property
     def alone(self) -> bool:

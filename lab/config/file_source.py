@@ -1,10 +1,13 @@
-"""Hydra's source of files in a directory, with bounds on what a file may hold."""
+"""Hydra's sources of files: those of users within bounds, those of packages parsed once."""
 
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
-from hydra._internal.core_plugins import file_config_source
+from hydra._internal.core_plugins import file_config_source, importlib_resources_config_source
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.plugins.config_source import ConfigResult
+from omegaconf import OmegaConf
 
 from lab.common.errors import InputError, one_line
 from lab.common.yaml_files import check_yaml, read_text
@@ -26,6 +29,28 @@ class FileConfigSource(file_config_source.FileConfigSource):
         return super().load_config(config_path)
 
 
-def use_bounded_files() -> None:
-    """Let Hydra read files of users by this source."""
-    SourcesRegistry.instance().types[FileConfigSource.scheme()] = FileConfigSource
+class ImportlibResourcesConfigSource(
+    importlib_resources_config_source.ImportlibResourcesConfigSource
+):
+    """The source for the scheme ``pkg``; a process composes many times from the same files."""
+
+    def _read_config(self, res: Any) -> ConfigResult:
+        text = res.read_text(encoding="utf-8")
+        return ConfigResult(
+            config=OmegaConf.create(_parsed(text)),  # a copy, which Hydra changes
+            path=f"{self.scheme()}://{self.path}",
+            provider=self.provider,
+            header=self._get_header_dict(text[:512]),
+        )
+
+
+@lru_cache(maxsize=512)
+def _parsed(text: str) -> Any:
+    """Return what a file says; parsing takes longer than all else about it."""
+    return OmegaConf.to_container(OmegaConf.create(text))
+
+
+def use_our_sources() -> None:
+    """Let Hydra read files by these sources."""
+    for source in (FileConfigSource, ImportlibResourcesConfigSource):
+        SourcesRegistry.instance().types[source.scheme()] = source

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, ConfigDict, Field
 
 from hardware_models.schemas import SCHEMAS as TABLES
 from hardware_models.tables import ACCELERATORS, UserTable
-from lab.config.file_source import use_bounded_files
+from lab.config.file_source import use_our_sources
 from lab.config.targets import build
 from lab.config.trust import hide_plugins_here
 from scenarios.arrivals import ArrivalProcess, Poisson
@@ -184,7 +184,7 @@ def defaults(model: type) -> dict[str, Any]:
 def register() -> None:
     """Register the keys and the resolvers with Hydra, if that has not been done yet."""
     hide_plugins_here()
-    use_bounded_files()
+    use_our_sources()
     store = ConfigStore.instance()
     if "schema.yaml" not in store.repo:
         store.store(name="schema", node=default_tree(), provider="compass-sim")

@@ -37,19 +37,26 @@ def validated(
     config: DictConfig, tables: TableSet, overrides: Sequence[str] = ()
 ) -> tuple[DictConfig, Settings]:
     """Check a configuration; return it with values of the declared types, and its settings."""
-    # For JSON, strict mode accepts a mapping as a dataclass, but no text as a number or vice versa.
-    tree = json.dumps(plain_tree(OmegaConf.to_container(config)), default=str)
-    try:
-        with using_tables(tables):
-            settings = _settings.validate_json(tree, strict=True)
-    except ValidationError as error:
-        in_type = {one["type"] for one in error.errors()} <= {*BOUNDS, "value_error"}
-        kind = InputError if in_type else WrongTypeError
-        raise kind(_sentence(error, overrides)) from None
+    settings = checked_settings(config, tables, overrides)
     kept: Any = {**dict.fromkeys(OPEN, True), "workload": {"arrivals"}}
     typed = OmegaConf.merge(config, _settings.dump_python(settings, exclude=kept))
     assert isinstance(typed, DictConfig)
     return typed, settings
+
+
+def checked_settings(
+    config: DictConfig, tables: TableSet, overrides: Sequence[str] = ()
+) -> Settings:
+    """Check a configuration, and return its settings."""
+    # For JSON, strict mode accepts a mapping as a dataclass, but no text as a number or vice versa.
+    tree = json.dumps(plain_tree(OmegaConf.to_container(config)), default=str)
+    try:
+        with using_tables(tables):
+            return _settings.validate_json(tree, strict=True)
+    except ValidationError as error:
+        in_type = {one["type"] for one in error.errors()} <= {*BOUNDS, "value_error"}
+        kind = InputError if in_type else WrongTypeError
+        raise kind(_sentence(error, overrides)) from None
 
 
 def table_set(node: Any, overrides: Sequence[str]) -> TableSet:
@@ -85,7 +92,7 @@ def check_types(config: DictConfig, overrides: Sequence[str]) -> None:
     try:
         plain = OmegaConf.masked_copy(config, keys)
         OmegaConf.resolve(plain)
-        validated(plain, SHIPPED, overrides)
+        checked_settings(plain, SHIPPED, overrides)
     except WrongTypeError as error:
         raise WrongTypeError(hidden(str(error), overrides)) from None
     except (InputError, OmegaConfBaseException):

@@ -1,5 +1,7 @@
 """The applications that are part of this package; Hydra is not needed to build them."""
 
+from copy import deepcopy
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -29,7 +31,13 @@ def shipped_application(name: str, **changes: Any) -> DeclaredApplication:
         ValueError: a key in ``changes`` or its value is not allowed.
     """
     pick("application", name, shipped_applications())
+    return DeclaredApplication(**{**deepcopy(_declaration(name)), **changes})
+
+
+@cache
+def _declaration(name: str) -> dict[str, Any]:
+    """Return what a file declares; it is parsed once, as this takes as long as all the rest."""
     text = (_FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
     node: Any = OmegaConf.to_container(OmegaConf.create(text))
     del node["_target_"]
-    return DeclaredApplication(**{**node, **changes})
+    return node  # type: ignore[no-any-return]

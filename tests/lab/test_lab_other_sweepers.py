@@ -15,7 +15,7 @@ from lab.cli.simulate import main
 from lab.runs.run_directory import SUMMARY, read_summary
 from lab.sweeps.sweep import objective
 
-SHORT = ("experiment=speech_small", "horizon_s=20", "figures=false", "planner=greedy")
+SHORT = ("experiment=speech_small", "horizon_s=10", "figures=false", "planner=greedy")
 CLIMB = (*SHORT, "hydra/sweeper=climbing", "workload.rate=1", "hydra.sweep.dir=here")
 
 

@@ -536,12 +536,16 @@ def test_no_query_at_all_is_a_run_like_any_other(compass):
     assert summary["queries_met_share"] is None
 
 
+SCENE = [
+    *("experiment=speech_small", "planner=greedy", "profiling=free"),
+    *("horizon_s=400", "workload.rate=0.05"),
+]
+
+
 @pytest.mark.parametrize("flush_every_s", [30, 600])
 @pytest.mark.parametrize("plane", ["blocks", "events"])
 def test_a_query_is_well_served_whose_slo_is_met_most_of_its_time(plane, flush_every_s):
-    scene = ["experiment=speech_small", "horizon_s=400", "planner=greedy", "workload.rate=0.05"]
-    scene.append("profiling=free")
-    result = run_once(*scene, f"data_plane={plane}", f"flush_every_s={flush_every_s}")
+    result = run_once(*SCENE, f"data_plane={plane}", f"flush_every_s={flush_every_s}")
     met_s, active_s = Counter(), Counter()
     for row in result.windows.iter_rows(named=True):
         active_s[row["query"]] += row["active_s"]
@@ -554,8 +558,7 @@ def test_a_query_is_well_served_whose_slo_is_met_most_of_its_time(plane, flush_e
 
 @pytest.mark.parametrize("flush_every_s", [30, 600])
 def test_each_class_of_service_has_its_share(flush_every_s):
-    scene = ["experiment=speech_small", "horizon_s=400", "planner=greedy", "workload.rate=0.05"]
-    result = run_once(*scene, "data_plane=blocks", f"flush_every_s={flush_every_s}")
+    result = run_once(*SCENE, "data_plane=blocks", f"flush_every_s={flush_every_s}")
     summary = result.summary
     shares = summary["slo_met_fraction_by_tier"]
     assert list(shares) == list(summary["queries_by_tier"]) == list(result.scenario.tiers)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from sim import Plan, Planner, PlannerCheckError, PlanningContext, check_planner
+from sim.conformance.worlds import empty_world
 
 
 class Cheapest(Planner):
@@ -83,6 +84,14 @@ def test_a_planner_that_keeps_the_contract_passes(planner):
     check_planner(planner, other_process=False)
 
 
+@pytest.fixture
+def quick(monkeypatch):
+    """Leave out the worlds that a planner keeps the contract in; that takes most of the time."""
+    for name in ("overloaded_world", "failing_world"):
+        monkeypatch.setattr(f"sim.conformance.check_planner.{name}", empty_world)
+
+
+@pytest.mark.usefixtures("quick")
 def test_a_class_without_a_name_elsewhere_is_checked_as_far_as_it_goes(monkeypatch):
     """As in a notebook: it can be pickled here, and not be loaded in another process."""
     monkeypatch.setattr(Declines, "__module__", "__main__")
@@ -573,6 +582,7 @@ def test_the_last_line_of_the_planners_own_is_named(kind):
     assert f"Error in test_check_planner.py:{line}: " in str(raised.value)
 
 
+@pytest.mark.usefixtures("quick")
 def test_decisions_that_depend_on_the_process_are_found():
     """All that is checked in this process comes first, and passes."""
     with pytest.raises(PlannerCheckError, match="decides differently in another process"):
@@ -586,6 +596,7 @@ class FailsElsewhere(Cheapest):
         return super().choose(context, query)
 
 
+@pytest.mark.usefixtures("quick")
 def test_failures_in_another_process_are_reported():
     with pytest.raises(PlannerCheckError, match=r"in another process: .*not the machine it was"):
         check_planner(FailsElsewhere())

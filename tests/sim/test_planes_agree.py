@@ -19,22 +19,24 @@ from sim.controlplane.world import World
 from sim.dataplane.blocks.plane import BlocksPlane
 from sim.dataplane.events.plane import EventsPlane
 
+HORIZON_S = 60.0
+"""Of each world; all events of drift begin, and most end, before it."""
 DRIFTS = {
     "none": (),
-    "device_slowdown": (DriftEvent("device_slowdown", at_s=40.3, factor=0.4, share=0.7),),
-    "link_degradation": (DriftEvent("link_degradation", at_s=33.1, factor=0.02, share=0.7),),
-    "content_shift": (DriftEvent("content_shift", at_s=50.0, share=0.8),),
+    "device_slowdown": (DriftEvent("device_slowdown", at_s=20.3, factor=0.4, share=0.7),),
+    "link_degradation": (DriftEvent("link_degradation", at_s=16.1, factor=0.02, share=0.7),),
+    "content_shift": (DriftEvent("content_shift", at_s=25.0, share=0.8),),
     "shapes": (
-        DriftEvent("device_slowdown", at_s=20.3, factor=0.3, share=0.7, ramp_s=30.0),
-        DriftEvent("link_degradation", at_s=33.1, factor=0.02, ramp_s=9.0, duration_s=30.0),
+        DriftEvent("device_slowdown", at_s=10.3, factor=0.3, share=0.7, ramp_s=15.0),
+        DriftEvent("link_degradation", at_s=16.1, factor=0.02, ramp_s=9.0, duration_s=15.0),
         DriftEvent("link_degradation", at_s=0.0, factor=2.0, share=0.5, period_s=60.0),
-        DriftEvent("content_shift", at_s=50.0, share=0.8, ramp_s=20.0, duration_s=40.0),
-        DriftEvent("rate_change", at_s=30.0, factor=3.0, duration_s=50.0),
+        DriftEvent("content_shift", at_s=25.0, share=0.8, ramp_s=10.0, duration_s=20.0),
+        DriftEvent("rate_change", at_s=15.0, factor=3.0, duration_s=25.0),
     ),
     "failures": (
-        DriftEvent("machine_failure", at_s=31.4, node="cloud", machine=0, duration_s=20.0),
-        DriftEvent("mps_fault", at_s=70.2, node="cloud", machine=1),
-        DriftEvent("planner_crash", at_s=45.0, duration_s=10.0),
+        DriftEvent("machine_failure", at_s=16.4, node="cloud", machine=0, duration_s=10.0),
+        DriftEvent("mps_fault", at_s=35.2, node="cloud", machine=1),
+        DriftEvent("planner_crash", at_s=27.0, duration_s=10.0),
     ),
 }
 NODES = {
@@ -52,12 +54,12 @@ def test_invariant_agreement_of_planes_where_work_alone_scales_and_services_spre
     workload = Workload(0.05, lifetime_mean_s=300.0, lifetime_min_s=60.0)
     cluster = Cluster(NODES, **NOMINAL | {"service_cv": 0.2, "speed_log_sd": 0.1})
     application = declared("speech_recognition", size_scales="work")
-    rough = Scenario(application, cluster, workload=workload, horizon_s=120.0)
+    rough = Scenario(application, cluster, workload=workload, horizon_s=HORIZON_S)
     alike = declared("speech_recognition", size_scales="all")
     nominal = replace(rough, application=alike, cluster=Cluster(NODES, **NOMINAL))
-    assert agree(rough, 1)["queries"]["completed"].sum() > 0
-    computed = [agree(each, 1)["operators"]["compute_s"].sum() for each in (rough, nominal)]
-    assert computed[0] != computed[1]
+    frames, others = agree(rough, 1), tables(BlocksPlane, nominal, 1)
+    assert frames["queries"]["completed"].sum() > 0
+    assert frames["operators"]["compute_s"].sum() != others["operators"]["compute_s"].sum()
 
 
 def test_invariant_agreement_of_planes_where_messages_share_links():
@@ -65,10 +67,10 @@ def test_invariant_agreement_of_planes_where_messages_share_links():
     workload = Workload(0.2, lifetime_mean_s=80.0, lifetime_min_s=20.0)
     network = Network({"4G-LTE": 1.0}, backhaul_bps=3e6, discipline=PROCESSOR_SHARING)
     drift = Drift((*DRIFTS["link_degradation"], *DRIFTS["failures"]))
-    shared = replace(scenario(120.0, workload=workload, drift=drift), network=network)
+    shared = replace(scenario(HORIZON_S, workload=workload, drift=drift), network=network)
     alone = replace(shared, network=replace(network, discipline=FIFO))
-    sent = [agree(each, 2)["operators"]["transfer_s"].sum() for each in (shared, alone)]
-    assert sent[0] != sent[1]
+    frames, others = agree(shared, 2), tables(BlocksPlane, alone, 2)
+    assert frames["operators"]["transfer_s"].sum() != others["operators"]["transfer_s"].sum()
 
 
 def some_of(ways: Iterable[Any], names: Iterable[str]) -> list[Any]:
@@ -99,15 +101,17 @@ def agree(a_scenario: Scenario, seed: int) -> dict[str, pl.DataFrame]:
 @pytest.mark.parametrize(("seed", "name"), some_of(range(3), DRIFTS))
 def test_invariant_agreement_of_planes_under_drift(name, seed):
     queues = [*QUEUES.values()][seed]
-    frames = agree(scenario(120.0, rate=0.2, drift=Drift(DRIFTS[name]), **queues), seed)
-    assert frames["queries"].select("completed", "shed").sum().sum_horizontal().item() > 100
+    frames = agree(scenario(HORIZON_S, rate=0.2, drift=Drift(DRIFTS[name]), **queues), seed)
+    assert frames["queries"].select("completed", "shed").sum().sum_horizontal().item() > 40
 
 
 @pytest.mark.parametrize(("queue", "name"), some_of(QUEUES, [*shipped_applications(), BRANCHED]))
 def test_invariant_agreement_of_planes_on_every_application(queue, name):
     workload = Workload(0.05, lifetime_mean_s=300.0, lifetime_min_s=60.0)
     cluster = Cluster(NODES, **NOMINAL, **QUEUES[queue])
-    frames = agree(Scenario(declared(name), cluster, workload=workload, horizon_s=120.0), seed=1)
+    frames = agree(
+        Scenario(declared(name), cluster, workload=workload, horizon_s=HORIZON_S), seed=1
+    )
     assert frames["queries"]["completed"].sum() > 0
 
 
@@ -128,7 +132,7 @@ def test_invariant_agreement_of_planes_under_drift_where_operators_fork_and_join
         smooth_network(),
         workload,
         drift=Drift(DRIFTS[name]),
-        horizon_s=120.0,
+        horizon_s=HORIZON_S,
     )
     frames = agree(world, seed=2)
-    assert frames["queries"]["completed"].sum() > 20
+    assert frames["queries"]["completed"].sum() > 10
