@@ -1,0 +1,21 @@
+"""All pictures of the pages on concepts, by the names of the pages.
+
+That of the page on choosing a planner is not here: ``python -m studies.atlas`` draws it.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from studies.concepts.world import world
+
+DIRECTORY = Path(__file__).resolve().parents[2] / "docs" / "figures" / "concepts"
+
+QUICK: Mapping[str, Callable[[Path], Path]] = {
+    "world": world,
+}
+"""Pictures that need no run of a planner."""
+
+PICTURES: Mapping[str, Callable[[Path], Path]] = {
+    **QUICK,
+}
+"""All pictures; each function draws one to a path."""
