@@ -6,12 +6,15 @@ That of the page on choosing a planner is not here: ``python -m studies.atlas`` 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from studies.concepts.applications import application_figures, applications
 from studies.concepts.world import world
 
 DIRECTORY = Path(__file__).resolve().parents[2] / "docs" / "figures" / "concepts"
 
 QUICK: Mapping[str, Callable[[Path], Path]] = {
     "world": world,
+    "applications": applications,
+    "application_figures": application_figures,
 }
 """Pictures that need no run of a planner."""
 
