@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from studies.concepts.applications import application_figures, applications
-from studies.concepts.stations import queues
+from studies.concepts.stations import data_planes, queues
 from studies.concepts.world import world
 
 DIRECTORY = Path(__file__).resolve().parents[2] / "docs" / "figures" / "concepts"
@@ -17,6 +17,7 @@ QUICK: Mapping[str, Callable[[Path], Path]] = {
     "applications": applications,
     "application_figures": application_figures,
     "queues": queues,
+    "data_planes": data_planes,
 }
 """Pictures that need no run of a planner."""
 
