@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from studies.concepts.applications import application_figures, applications
+from studies.concepts.hardware import hardware
 from studies.concepts.stations import data_planes, queues
 from studies.concepts.world import world
 
@@ -18,6 +19,7 @@ QUICK: Mapping[str, Callable[[Path], Path]] = {
     "application_figures": application_figures,
     "queues": queues,
     "data_planes": data_planes,
+    "hardware": hardware,
 }
 """Pictures that need no run of a planner."""
 
