@@ -8,6 +8,7 @@ from pathlib import Path
 
 from studies.concepts.applications import application_figures, applications
 from studies.concepts.hardware import hardware
+from studies.concepts.planning import planning
 from studies.concepts.stations import data_planes, queues
 from studies.concepts.world import world
 
@@ -20,6 +21,7 @@ QUICK: Mapping[str, Callable[[Path], Path]] = {
     "queues": queues,
     "data_planes": data_planes,
     "hardware": hardware,
+    "planning": planning,
 }
 """Pictures that need no run of a planner."""
 
