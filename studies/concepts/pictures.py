@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from studies.concepts.applications import application_figures, applications
+from studies.concepts.goodput import goodput
 from studies.concepts.hardware import hardware
 from studies.concepts.planning import planning
 from studies.concepts.stations import data_planes, queues
@@ -27,5 +28,6 @@ QUICK: Mapping[str, Callable[[Path], Path]] = {
 
 PICTURES: Mapping[str, Callable[[Path], Path]] = {
     **QUICK,
+    "goodput": goodput,
 }
 """All pictures; each function draws one to a path."""
