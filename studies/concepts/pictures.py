@@ -10,6 +10,7 @@ from studies.concepts.applications import application_figures, applications
 from studies.concepts.goodput import goodput
 from studies.concepts.hardware import hardware
 from studies.concepts.planning import planning
+from studies.concepts.predictions import planning_bulk
 from studies.concepts.stations import data_planes, queues
 from studies.concepts.world import world
 
@@ -29,5 +30,6 @@ QUICK: Mapping[str, Callable[[Path], Path]] = {
 PICTURES: Mapping[str, Callable[[Path], Path]] = {
     **QUICK,
     "goodput": goodput,
+    "planning_bulk": planning_bulk,
 }
 """All pictures; each function draws one to a path."""
