@@ -11,6 +11,7 @@ from studies.concepts.goodput import goodput
 from studies.concepts.hardware import hardware
 from studies.concepts.planning import planning
 from studies.concepts.predictions import planning_bulk
+from studies.concepts.searches import baselines, compass
 from studies.concepts.stations import data_planes, queues
 from studies.concepts.world import world
 
@@ -31,5 +32,7 @@ PICTURES: Mapping[str, Callable[[Path], Path]] = {
     **QUICK,
     "goodput": goodput,
     "planning_bulk": planning_bulk,
+    "compass": compass,
+    "baselines": baselines,
 }
 """All pictures; each function draws one to a path."""
