@@ -14,7 +14,7 @@ import polars as pl
 
 from lab.atlas.advice import best_share, shares, tree, verdicts, words_of
 from lab.atlas.axes import AXES, Ordered
-from lab.atlas.pictures import draw_pairs
+from lab.atlas.pictures import draw_pairs, draw_shares
 from lab.atlas.race import GOODPUT, METRICS, PER_DOLLAR
 from lab.atlas.rerun import Again
 from lab.atlas.runs import ABOUT, RUNS, Atlas
@@ -102,15 +102,18 @@ def headline(found: pl.DataFrame, planners: tuple[str, ...]) -> str:
 
 
 def draw() -> list[Path]:
-    """Draw the pictures of the page."""
+    """Draw the pictures of the page, and the one of the page on choosing a planner."""
     made = Atlas.kept(KEPT)
     axes = {axis.name: axis for axis in AXES}
     pairs = [(axes[one], axes[other]) for one, other in SHOWN]
     found = verdicts(made.frame, made.plan)
     return [
-        path
-        for metric in METRICS
-        for path in draw_pairs(found, metric, made.plan.planners, PICTURES / metric, pairs)
+        draw_shares(found, WORDS, made.plan.planners, PICTURES / "shares.png"),
+        *(
+            path
+            for metric in METRICS
+            for path in draw_pairs(found, metric, made.plan.planners, PICTURES / metric, pairs)
+        ),
     ]
 
 

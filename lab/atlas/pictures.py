@@ -1,6 +1,6 @@
-"""Pictures of the atlas: for each pair of axes, which planner is most often the best."""
+"""Pictures of the atlas: how often each planner is the best, in all and for each pair of axes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,14 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, to_rgb
 from matplotlib.patches import Patch
+from matplotlib.ticker import PercentFormatter
 
+from lab.atlas.advice import shares
 from lab.atlas.axes import AXES, Categories, Ordered
 from lab.atlas.verdicts import Outcome
 from lab.common.formatting import number
-from lab.reporting.plotting.canvas import DPI, canvas, palette
+from lab.reporting.plotting.canvas import DPI, canvas, legend_below, palette, save
+from lab.reporting.plotting.style import stacked_bars
 from scenarios.numerics import Ints
 
 Axis = Ordered | Categories
@@ -24,6 +27,9 @@ BINS = 4
 
 OTHERS = (str(Outcome.TIE), str(Outcome.UNDECIDED), str(Outcome.NOBODY))
 
+
+ROOM = 0.14
+"""Least share whose bar has room for its number."""
 
 PAIRS = tuple(combinations(AXES, 2))
 
@@ -52,6 +58,40 @@ def draw_pairs(
         paths.append(to / f"{one.name}-{other.name}.png")
         figure.savefig(paths[-1], dpi=DPI)
     return paths
+
+
+def draw_shares(
+    found: pl.DataFrame, metrics: Mapping[str, str], planners: Sequence[str], path: Path
+) -> Path:
+    """Draw in which share of all cells each planner wins, ties, or may be the best.
+
+    ``metrics`` maps the metrics, each of which has a panel, to words for their titles.
+    """
+    figure, [panels] = canvas(1, len(metrics), 0.9 + 0.4 * len(planners), sharey=True)
+    for axes, (metric, words) in zip(panels, metrics.items(), strict=True):
+        part = shares(found, planners, metric)
+        lengths = {
+            "alone the best": part["wins"].to_list(),
+            "ties with the best": part["ties"].to_list(),
+            "may be the best": part["undecided"].to_list(),
+        }
+        stacked_bars(axes, part["planner"].to_list(), lengths, _roomy)
+        axes.set(
+            title=f"by {words}",
+            xlabel="share of all scenes",
+            xlim=(0, 1),
+            xticks=(0, 0.25, 0.5, 0.75),
+        )
+        axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+    if not panels[0].yaxis_inverted():  # Panels share the axis, which each of them inverted.
+        panels[0].invert_yaxis()
+    legend_below(figure, panels[0])
+    return save(figure, path)
+
+
+def _roomy(share: float) -> str:
+    """Return a share as text if its bar is long enough for it."""
+    return f"{share:.0%}" if share >= ROOM else ""
 
 
 def colours(planners: Sequence[str]) -> dict[str, Any]:

@@ -67,6 +67,16 @@ def test_the_page_says_who_is_best_where(tmp_path: Path, monkeypatch: pytest.Mon
     assert "| `compass` | `greedy` | none of the tried changes |" in atlas.page()
 
 
+def test_the_picture_of_all_scenes_is_drawn_with_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _kept(tmp_path / "kept")
+    monkeypatch.setattr(atlas, "KEPT", tmp_path / "kept")
+    monkeypatch.setattr(atlas, "PICTURES", tmp_path / "drawn")
+    assert tmp_path / "drawn" / "shares.png" in atlas.draw()
+    assert (tmp_path / "drawn" / "shares.png").stat().st_size > 10_000
+
+
 def test_the_readme_has_the_headline_of_the_kept_atlas() -> None:
     made = Atlas.kept(atlas.KEPT)
     sentences = atlas.headline(verdicts(made.frame, made.plan), made.plan.planners)

@@ -1,0 +1,1 @@
+"""Pictures of the documentation's pages on concepts."""
