@@ -21,7 +21,6 @@ from lab.run_cache.keys import prepared
 from scenarios.cluster import FREE, IDLE_INSTANCES, POOL
 from scenarios.scenario import Scenario
 from scenarios.workload import Workload
-from studies.common.steady_scenes import JUDGED, judges
 
 PROFILING = {
     POOL: "pool of {}",
@@ -29,6 +28,9 @@ PROFILING = {
     FREE: "free, on {}",
 }
 """Kinds of profiling in words, with the number of boards."""
+
+JUDGED = (0.30, 0.95)
+"""Range of the share of time met by the best planner in which a scene can tell planners apart."""
 
 LABELS_END = "seed"
 """The first column after the labels of a row, see `lab.run_cache.jobs.make`."""
@@ -201,7 +203,11 @@ def _served(some: Sequence[Scene]) -> Iterator[str]:
         yield "No query is served." if shares else f"The best planner serves: {NOT_RECORDED}."
         return
     apart = f"outside the range in which planners can be told apart ({told_apart()})"
-    outside = [f"{name} ({_percent([share])})" for name, share in shares if not judges(share)]
+    outside = [
+        f"{name} ({_percent([share])})"
+        for name, share in shares
+        if not JUDGED[0] <= share <= JUDGED[1]
+    ]
     said = f"The best planner serves {_percent([share for _, share in shares])} of the time"
     if len(some) == 1:
         yield f"{said}, {apart}." if outside else f"{said}."

@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from lab.reporting.plotting import canvas as figures
 from studies.common import store
 from studies.experiments import near_optimal, profiling
-from studies.paper.figures import surrogates
 from studies.registry import STUDIES
 
 
@@ -53,12 +52,6 @@ def test_the_legend_of_profiling_names_samplings_and_most_items(monkeypatch):
     shown = legend(drawn("profiling", stored("profiling"), monkeypatch))
     most = [f"at most {each} items" for each in profiling.MOST]
     assert shown == [*most, *profiling.PROFILERS.values()]
-
-
-def test_the_legend_of_surrogates_names_surrogates_and_plans(monkeypatch):
-    shown = legend(drawn("surrogates", stored("surrogates"), monkeypatch))
-    names, orders = surrogates.NAMES.values(), surrogates.ORDERS.values()
-    assert sorted(shown) == sorted(["surrogate", *names, "learns from", *orders])
 
 
 def test_nearness_to_the_optimum_is_drawn_with_the_intervals_of_the_tables(monkeypatch):

@@ -186,7 +186,7 @@ def reproduction() -> str:
 
 def test_a_line_follows_every_figure_and_table_of_both_pages() -> None:
     kept = evaluation.PAGE.read_text(encoding="utf-8")
-    for text, shown in ((kept, 30), (reproduction(), 11)):
+    for text, shown in ((kept, 15), (reproduction(), 11)):
         words = text.splitlines()
         said = [at for at, one in enumerate(words) if one.startswith(("*Profiling: ", "*Without "))]
         assert len(said) >= shown

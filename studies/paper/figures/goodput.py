@@ -1,11 +1,9 @@
 """Figures 10 and 19 to 21: service goodput over time with scarce machines.
 
-There are as many machines as the least demand needs. The run starts without queries, and a query
-stays for ten minutes on average. Small scenes end with 100 queries, the number on the figures'
-axes. Large scenes end with 200 instead of 1,600 queries, because two cores cannot simulate 1,600
-often. The paper simulates an hour. We simulate the first minutes, in which the number grows to its
-final value. The exact optimum cannot be computed at that size, so the comparison with it uses 20
-queries that stay until the end.
+There are as many machines as the least demand needs. As in the paper, a run is an hour, with 100
+queries in small scenes and 1,600 in large ones. It starts without queries; they stay for ten
+minutes on average, and the second half counts. The exact optimum cannot be computed at that size,
+so the comparison with it uses 20 queries that stay until the end of a run of 15 minutes.
 """
 
 from collections.abc import Iterator

@@ -22,7 +22,7 @@ from studies.common.tables import means
 TITLE = "Loads and latency bounds"
 LOAD, BOUND = "fig15", "fig15_slo"
 REFERENCE = "compass"
-USUAL_RATE = 0.423582
+USUAL_RATE = 0.167081
 """Arrivals per second of figure 20."""
 
 jobs = partial(runs, {LOAD: LOAD, BOUND: BOUND}, measure=totals)
