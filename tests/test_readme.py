@@ -59,7 +59,10 @@ def test_the_planner_example_runs_and_keeps_the_contract(folder, monkeypatch, ca
     for command in own:
         quiet = " figures=false" if command.startswith("compass-sim") else ""
         call(monkeypatch, command + quiet)
-    assert "Offload" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "Offload" in printed
+    [goodput] = re.findall(r"beats `cheapest_feasible`, ([\d.]+) queries", README)
+    assert f"│ {goodput} of " in printed
 
 
 @pytest.mark.slow

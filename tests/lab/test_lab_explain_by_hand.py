@@ -240,6 +240,13 @@ def test_orders_that_are_refused_alike_are_one_line(made, told):
     assert "no room" in line
 
 
+def test_trials_of_a_query_without_a_plan_are_one_plain_sentence(made, told):
+    refused = order(1.0, outcome="refused", in_force_s=None, reason="no room")
+    out = told(made(queries=[ASKED | {"deployments": 0}], decisions=[refused]), 0)
+    assert "\n  no plan became active, so none could meet latency and accuracy\n" in out
+    assert "false acceptances" not in out
+
+
 def profiled(configuration, mean, true, at_s=1.0):
     return {
         "query": 0,

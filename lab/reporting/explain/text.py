@@ -384,16 +384,16 @@ def _order_cells(record: QueryRecord, group: list[Row]) -> list[str]:
 
 def _trials(row: Row) -> str:
     """Return a line on false acceptances and the response time."""
+    if not row["deployments"]:
+        return "  no plan became active, so none could meet latency and accuracy"
     response_s = row["response_time_s"]
     good = (
         "no plan truly met latency and accuracy in its first seconds"
         if response_s is None
         else f"the first plan that truly met latency and accuracy came after {seconds(response_s)}"
     )
-    return (
-        f"  false acceptances: {row['false_acceptances']:,} of {row['deployments']:,} "
-        f"active deployments; {good}"
-    )
+    of_deployments = f"{row['false_acceptances']:,} of {row['deployments']:,} active deployments"
+    return f"  false acceptances: {of_deployments}; {good}"
 
 
 def served(record: QueryRecord, rows: int) -> Iterator[RenderableType]:
