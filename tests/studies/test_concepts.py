@@ -44,7 +44,9 @@ def test_the_command_draws_exactly_the_pictures_that_the_pages_show():
     assert {*DIRECTORY.iterdir()} == drawn
 
 
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize(
+    "name", ["queues", *(pytest.param(each, marks=pytest.mark.slow) for each in QUICK)]
+)
 def test_a_picture_without_a_run_is_drawn_alike_each_time(name, tmp_path):
     one, other = (PICTURES[name](tmp_path / f"{each}.png") for each in range(2))
     assert one.read_bytes() == other.read_bytes()
