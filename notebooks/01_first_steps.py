@@ -82,9 +82,9 @@ axes.set(xlabel="minutes of users' time", ylabel="", title="What came of cheapes
 plt.show()
 
 # %% [markdown]
-# Accuracy is never the reason: `cheapest_feasible` has measured it before. A plan can be missing
-# because the planner found none, or because its machine is not ready yet. `decisions` has one row
-# for each plan that the planner ordered.
+# Accuracy is hardly ever the reason: `cheapest_feasible` has measured it before. A plan can be
+# missing because the planner found none, or because its machine is not ready yet. `decisions` has
+# one row for each plan that the planner ordered.
 
 # %%
 starting_s = cheap.decisions["in_force_s"] - cheap.decisions["decided_s"]
