@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from lab.analysis.run_data import mean_latency_s
-from lab.app.forecast import QueryTime, expected_s, forecast_s, query_time_of
+from lab.app.forecast import QueryTime, expected_s, forecast_s, judged_windows, query_time_of
 from lab.common.errors import InputError, one_line
 from lab.config.compose import compose, set_up
 from lab.reporting.animation.scene import Scene, scene
@@ -130,8 +130,10 @@ def _figures(task: Task, check: Any, message: Any) -> Figures:
         nonlocal due_s
         parts.append(frames)
         if summary["status"] == "running" and task.seed == 0 and time.monotonic() >= due_s:
-            due_s = time.monotonic() + AGAIN_S
             so_far = query_time_of(pl.concat(each["windows"] for each in parts), len(expected))
+            if not expected[: judged_windows(so_far, expected)].any():
+                return  # An estimate would say nothing of this run.
+            due_s = time.monotonic() + AGAIN_S
             good_s = forecast_s(so_far, expected, task.earlier)
             numbers = {
                 "service_goodput_mean": good_s / scenario.horizon_s,

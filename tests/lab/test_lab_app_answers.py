@@ -50,6 +50,15 @@ def test_active_queries_are_known_before_the_run(from_shell):
     assert course.active_s == pytest.approx(expected, abs=1e-6)
 
 
+def test_there_is_no_estimate_before_a_window_with_queries_is_judged(from_shell, monkeypatch):
+    monkeypatch.setattr("lab.app.runs.AGAIN_S", 0.0)
+    *early, _ = made()
+    first_s = from_shell.queries["arrival_s"].min()
+    window_s = from_shell.scenario.application.window_s
+    judged_s = (first_s // window_s + 1) * window_s
+    assert early[0].figures.simulated_s >= judged_s > 0
+
+
 def test_the_estimate_after_the_last_window_is_the_goodput(from_shell):
     expected = expected_s(from_shell.scenario, 0)
     course = query_time_of(from_shell.windows, len(expected))
