@@ -19,6 +19,8 @@ from lab.reporting.animation.scene import Scene
 
 SEEDS = 5
 """Number of seeds for intervals; more take longer."""
+LEAST = 3
+"""Least number of seeds for an interval; one of two seeds is 13 standard errors wide each way."""
 SIDES = (0, 1)
 NOT_NEGATIVE = (0.0, inf)
 """The range of the numbers that only this page shows."""
@@ -34,7 +36,7 @@ class Answer:
         side: which of the planners.
         preliminary: whether not even the first run has ended.
         figures: the figures of seed 0, estimated if they are preliminary.
-        runs: figures of finished runs, by seed.
+        runs: figures of finished runs, by seed; as shown, of the seeds that both planners have.
         refused: a sentence if the state cannot be simulated.
     """
 
@@ -57,12 +59,12 @@ class Answer:
         return None if self.preliminary or self.figures is None else self.figures.directory
 
     def interval(self, name: str) -> IntervalEstimate:
-        """Return the mean of a number over seeds, with its 95 % interval."""
+        """Return the mean of a number over seeds; from `LEAST` on with its 95 % interval."""
         found = [one.numbers.get(name) for _, one in sorted(self.runs.items())]
         values = [float(value) for value in found if value is not None]
-        return estimate(
-            np.array(values), within=range_of(name) if name in METRICS else NOT_NEGATIVE
-        )
+        within = range_of(name) if name in METRICS else NOT_NEGATIVE
+        made = estimate(np.array(values), within=within)
+        return made if made.n >= LEAST else replace(made, low=None, high=None)
 
 
 class Answers:
@@ -112,9 +114,21 @@ class Answers:
         with self._lock:
             if not self._now or message.number != self._now[message.side].number:
                 return
-            answer = self._with(self._now[message.side], message)
-            self._now[message.side] = answer
-            self.show(answer)
+            side, other = message.side, 1 - message.side
+            before = self._shown(other)
+            self._now[side] = self._with(self._now[side], message)
+            self.show(self._shown(side))
+            if (after := self._shown(other)).runs.keys() != before.runs.keys():
+                self.show(after)
+
+    def _shown(self, side: int) -> Answer:
+        """Return what is shown of a planner: the seeds that both have, or only its own seed 0."""
+        answer, other = self._now[side], self._now[1 - side]
+        common = answer.runs.keys() & other.runs.keys()
+        seeds = common if 0 in common else {0}
+        return replace(
+            answer, runs={seed: one for seed, one in answer.runs.items() if seed in seeds}
+        )
 
     def _with(self, answer: Answer, message: Message) -> Answer:
         figures = message.figures

@@ -8,7 +8,7 @@ from typing import Any
 
 import panel as pn
 
-from lab.app.answers import SEEDS, Answer, Answers
+from lab.app.answers import LEAST, SEEDS, Answer, Answers
 from lab.app.details import Details, Examine
 from lab.app.scenario import State, state_of
 from lab.app.widgets import Animation, Controls
@@ -195,7 +195,9 @@ def _status(answer: Answer) -> str:
         done_s = answer.figures.simulated_s
         return f'<span class="preliminary">Preliminary: {done_s:.0f} s are simulated so far.</span>'
     runs = len(answer.runs)
-    return f"Mean over {runs} seeds, with 95 % intervals." if runs > 1 else "Seed 0."
+    if runs == 1:
+        return "Seed 0."
+    return f"Mean over {runs} seeds{', with 95 % intervals' if runs >= LEAST else ''}."
 
 
 def _values(answer: Answer) -> Iterator[tuple[str, str, str]]:

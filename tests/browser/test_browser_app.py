@@ -38,7 +38,7 @@ def from_shell(command, seeds=(0,)):
 def test_the_page_starts_and_compares_two_planners(opened, address):
     page = opened(address + QUICK)
     for side in (0, 1):
-        page.get_by_text("Mean over 2 seeds, with 95 % intervals.").nth(side).wait_for()
+        page.get_by_text("Mean over 2 seeds.").nth(side).wait_for()
     page.wait_for_timeout(500)
     shot(page, "start")
     shown = answers(page)

@@ -155,12 +155,39 @@ def test_an_answer_is_preliminary_until_the_first_seed_has_ended(page):
     workers.tell(number, 0, goodput=1.5, course=False)
     workers.tell(number, 0, goodput=2.0)
     workers.tell(number, 0, goodput=9.0, course=False)  # a late estimate
-    workers.tell(number, 0, seed=1, goodput=4.0)
-    assert [one.preliminary for one in shown] == [True, False, False, False]
-    assert [one.figures.numbers["service_goodput_mean"] for one in shown] == [1.5, 2.0, 2.0, 2.0]
-    interval = shown[-1].interval("service_goodput_mean")
-    assert (interval.n, interval.mean) == (2, 3.0)
-    assert interval.low == 0  # cut to what is possible
+    assert [one.preliminary for one in shown] == [True, False, False]
+    assert [one.figures.numbers["service_goodput_mean"] for one in shown] == [1.5, 2.0, 2.0]
+
+
+def test_both_planners_are_shown_over_the_seeds_that_both_have(page):
+    answers, workers, shown = page
+    number = answers.ask(State())
+
+    def newest():
+        last = {one.side: one.interval("service_goodput_mean") for one in shown}
+        return [(last[side].n, last[side].mean) for side in (0, 1)]
+
+    for seed, goodput in ((0, 2.0), (1, 4.0), (2, 9.0)):
+        workers.tell(number, 0, seed=seed, goodput=goodput)
+    workers.tell(number, 1, goodput=1.0)
+    assert newest() == [(1, 2.0), (1, 1.0)]
+    workers.tell(number, 1, seed=1, goodput=3.0)
+    assert newest() == [(2, 3.0), (2, 2.0)]
+    workers.tell(number, 1, seed=2, goodput=5.0)
+    assert newest() == [(3, 5.0), (3, 3.0)]
+
+
+def test_there_are_intervals_from_three_seeds_on(page):
+    answers, workers, shown = page
+    number = answers.ask(State())
+    found = []
+    for seed in range(3):
+        for side in (0, 1):
+            workers.tell(number, side, seed=seed, goodput=2.0 * seed)
+        interval = shown[-1].interval("service_goodput_mean")
+        found.append((interval.n, interval.low, interval.high))
+    assert found[:2] == [(1, None, None), (2, None, None)]
+    assert found[2] == (3, 0.0, pytest.approx(2 + 4.303 * 2 / 3**0.5, rel=1e-3))
 
 
 def test_the_next_move_learns_from_the_last_finished_run_of_the_planner(page):
