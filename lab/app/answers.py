@@ -38,6 +38,7 @@ class Answer:
         figures: the figures of seed 0, estimated if they are preliminary.
         runs: figures of finished runs, by seed; as shown, of the seeds that both planners have.
         refused: a sentence if the state cannot be simulated.
+        compiled: number of functions compiled so far, while the workers compile.
     """
 
     number: int
@@ -47,6 +48,7 @@ class Answer:
     figures: Figures | None = None
     runs: Mapping[int, Figures] = field(default_factory=dict)
     refused: str = ""
+    compiled: int | None = None
 
     @property
     def scene(self) -> Scene | None:
@@ -90,7 +92,7 @@ class Answers:
         asked_s = now_s()
         with self._lock:
             number = self.workers.move(self.slot)
-            self._now = [Answer(number, state, side) for side in SIDES]
+            self._now = [self.waiting(state, side, number) for side in SIDES]
             known = self._query_times
             earlier_of = [known.get((state.experiment, name)) for name in state.planners]
         for seed in range(self.seeds):
@@ -99,6 +101,10 @@ class Answers:
                 earlier = earlier_of[side] if seed == 0 else None
                 self.workers.ask(Task(self.slot, number, side, seed, overrides, asked_s, earlier))
         return number
+
+    def waiting(self, state: State, side: int, number: int = 0) -> Answer:
+        """Return what is known of a move before its runs."""
+        return Answer(number, state, side, compiled=self.workers.compiled)
 
     def examine(self, run: Path, query: int, take: Callable[[str], Any]) -> None:
         """Examine the decisions on a query; `take` gets the text, in a thread of the workers."""
@@ -132,8 +138,10 @@ class Answers:
 
     def _with(self, answer: Answer, message: Message) -> Answer:
         figures = message.figures
-        if figures is None:
+        if figures is None and message.refused:
             return replace(answer, refused=message.refused)
+        if figures is None:
+            return replace(answer, compiled=message.compiled)
         if figures.query_time is None:  # The run goes on.
             return replace(answer, figures=figures) if answer.preliminary else answer
         answer = replace(answer, runs={**answer.runs, message.seed: figures})

@@ -38,6 +38,7 @@ code { overflow-wrap: anywhere; white-space: pre-wrap; }
 h1 { font-size: 1.3rem; margin: .2rem 0; }
 h2 { font-size: 1.1rem; margin: .2rem 0; }
 """
+COMPILING = "Compiling code, {} functions so far; this happens only once."
 GAP = "24px"
 PALE, CLEAR = {"opacity": "0.35"}, {"opacity": "1"}
 INTRODUCTION = """
@@ -63,9 +64,9 @@ class Side:
         self.animation.param.watch(lambda event: self.details.show(self._run, event.new), "chosen")
         self.view = pn.Column(self.figures, self.animation, self.details.view, styles=_growing(400))
 
-    def wait(self, state: State, side: int) -> None:
+    def wait(self, waiting: Answer) -> None:
         """Say that an answer is being computed: clear the figures, and let the picture pale."""
-        self.figures.object = _text(Answer(0, state, side))
+        self.figures.object = _text(waiting)
         self.animation.styles = PALE
 
     def show(self, answer: Answer) -> None:
@@ -138,7 +139,7 @@ class Page:
 
     def _ask(self, state: State) -> None:
         for side, one in enumerate(self.sides):
-            one.wait(state, side)
+            one.wait(self.answers.waiting(state, side))
         self._number = self.answers.ask(state)
 
     def _examine(self, run: Path, query: int, take: Callable[[str], Any]) -> None:
@@ -190,7 +191,8 @@ def _status(answer: Answer) -> str:
     if answer.refused and answer.preliminary:
         return "No answer."
     if answer.preliminary and answer.figures is None:
-        return '<span class="preliminary">Computing ...</span>'
+        said = "Computing ..." if answer.compiled is None else COMPILING.format(answer.compiled)
+        return f'<span class="preliminary">{said}</span>'
     if answer.preliminary and answer.figures is not None:
         done_s = answer.figures.simulated_s
         return f'<span class="preliminary">Preliminary: {done_s:.0f} s are simulated so far.</span>'

@@ -73,7 +73,10 @@ class Figures:
 
 @dataclass(frozen=True)
 class Message:
-    """What a process says of a task: figures, or in a sentence why there are none."""
+    """What a process says of a task: figures, or in a sentence why there are none.
+
+    Without both, it says how many functions it has compiled so far; None if it compiles nothing.
+    """
 
     slot: int
     number: int
@@ -82,6 +85,7 @@ class Message:
     figures: Figures | None = None
     refused: str = ""
     overrides: tuple[str, ...] = ()
+    compiled: int | None = None
 
 
 class Superseded(BaseException):

@@ -17,7 +17,7 @@ from lab.app.pool import CONTEXT
 from lab.app.runs import Figures, Message, Task
 from lab.app.runs import run as run_task
 from lab.app.scenario import State
-from lab.app.workers import PAGES, Workers, now_s
+from lab.app.workers import PAGES, Compiled, Workers, now_s
 
 WORDS = ("experiment=speech_small", "planner=greedy", "horizon_s=240", "switching=free")
 
@@ -204,6 +204,18 @@ def test_the_next_move_learns_from_the_last_finished_run_of_the_planner(page):
     assert {one.earlier for one in workers.tasks} == {None}
 
 
+def test_pages_that_wait_hear_how_many_functions_are_compiled(page):
+    answers, workers, shown = page
+    number = answers.ask(State())
+    assert answers.waiting(State(), 0).compiled is None
+    workers.tell(number, 0, compiled=5)
+    assert (shown[-1].compiled, shown[-1].figures) == (5, None)
+    workers.compiled = 6
+    assert answers.waiting(State(), 0).compiled == 6
+    workers.tell(number, 0)
+    assert not shown[-1].preliminary
+
+
 def test_a_refusal_is_shown_and_the_page_goes_on(page):
     answers, workers, shown = page
     workers.tell(answers.ask(State()), 0, refused="a=1: must be 2")
@@ -262,6 +274,43 @@ class Killed(CheapestFeasible):
         _shared["lock"].acquire()  # as in the middle of a message
         os.kill(os.getpid(), signal.SIGKILL)
 """
+
+
+COMPILES = """
+from planners import CheapestFeasible
+from scenarios.compiled import compiled
+
+NEW = %d  # so that no earlier run of this test has stored the machine code
+
+@compiled
+def half(number):
+    return number / 2 + NEW
+
+class Compiles(CheapestFeasible):
+    def plan(self, context):
+        half(2)
+        return super().plan(context)
+"""
+
+
+@pytest.mark.slow
+def test_a_page_hears_of_compilation_in_a_process_and_of_its_end(tmp_path, monkeypatch):
+    (tmp_path / "compiling_planner.py").write_text(COMPILES % time.time_ns())
+    monkeypatch.syspath_prepend(tmp_path)
+    said, workers = [], Workers(1)
+    try:
+        slot = workers.page(said.append)
+        words = (WORDS[0], "planner._target_=compiling_planner.Compiles", "horizon_s=60")
+        workers.ask(Task(slot, workers.move(slot), 0, 0, words, now_s()))
+        wait_for(lambda: any(one.figures or one.refused for one in said))
+        wait_for(lambda: workers.compiled is None)
+    finally:
+        workers.close()
+    heard = [one.compiled for one in said if one.compiled is not None]
+    assert heard == sorted(heard)
+    assert heard[-1] > 0
+    assert said[-1].compiled is None
+    assert not any(one.refused for one in said)
 
 
 @pytest.mark.slow
@@ -333,6 +382,21 @@ def test_a_page_at_fault_does_not_end_the_answers_of_others(heard, capsys):
     assert capsys.readouterr().err.count("ZeroDivisionError: ") == 2
     hear(0)
     assert len(said) == 1
+
+
+def test_all_pages_hear_of_the_process_that_has_compiled_most(heard):
+    workers, said, _ = heard
+    other = []
+    workers.page(other.append)
+    reader, writer = CONTEXT.Pipe(duplex=False)
+    for one in (Compiled(1, 5), Compiled(2, 3), Compiled(1, 9), Compiled(1), Compiled(2)):
+        writer.send(one)
+    writer.close()
+    workers._listen(reader)
+    assert [one.compiled for one in said] == [5, 5, 9, 9, 3, 3, None, None]
+    assert [one.side for one in said[:2]] == [0, 1]
+    assert [one.compiled for one in other] == [5, 5, 9, 9, 3, 3, None, None]
+    assert workers.compiled is None
 
 
 def test_a_newer_question_or_move_ends_the_examination_of_decisions(heard, monkeypatch, tmp_path):
