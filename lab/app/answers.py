@@ -1,6 +1,6 @@
 """Answers for one page: two planners on the same seeds, the newest move only."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lab.analysis.statistics import IntervalEstimate, estimate
+from lab.analysis.statistics import IntervalEstimate, estimate, of_difference
 from lab.app.forecast import QueryTime
 from lab.app.runs import Figures, Message, Task
 from lab.app.scenario import State
@@ -39,6 +39,7 @@ class Answer:
         runs: figures of finished runs, by seed; as shown, of the seeds that both planners have.
         refused: a sentence if the state cannot be simulated.
         compiled: number of functions compiled so far, while the workers compile.
+        before: the last answer to an earlier move in which a run had ended, if it was another one.
     """
 
     number: int
@@ -49,6 +50,7 @@ class Answer:
     runs: Mapping[int, Figures] = field(default_factory=dict)
     refused: str = ""
     compiled: int | None = None
+    before: "Answer | None" = None
 
     @property
     def scene(self) -> Scene | None:
@@ -60,13 +62,41 @@ class Answer:
         """Where the results of the run of seed 0 are kept, once it has ended."""
         return None if self.preliminary or self.figures is None else self.figures.directory
 
+    @property
+    def paired(self) -> list[int]:
+        """The seeds whose runs had ended before the move, too."""
+        return sorted(self.runs.keys() & self.before.runs.keys()) if self.before else []
+
     def interval(self, name: str) -> IntervalEstimate:
         """Return the mean of a number over seeds; from `LEAST` on with its 95 % interval."""
-        found = [one.numbers.get(name) for _, one in sorted(self.runs.items())]
-        values = [float(value) for value in found if value is not None]
-        within = range_of(name) if name in METRICS else NOT_NEGATIVE
-        made = estimate(np.array(values), within=within)
-        return made if made.n >= LEAST else replace(made, low=None, high=None)
+        return _interval(name, self._values(name))
+
+    def earlier(self, name: str) -> IntervalEstimate:
+        """Return the mean of a number before the move, over the same seeds once there are some."""
+        if self.before is None:
+            return IntervalEstimate(0)
+        seeds = self.paired if not self.preliminary else ()
+        return _interval(name, self.before._values(name, seeds))
+
+    def difference(self, name: str) -> IntervalEstimate:
+        """Return the mean difference of a number from before the move, paired by seed."""
+        if self.before is None or self.preliminary:
+            return IntervalEstimate(0)
+        now, before = self._values(name), self.before._values(name)
+        seeds = sorted(now.keys() & before.keys())
+        return _interval(name, {each: now[each] - before[each] for each in seeds}, difference=True)
+
+    def _values(self, name: str, seeds: Collection[int] = ()) -> Mapping[int, float]:
+        """Return a number by seed, where it has a value."""
+        found = {each: self.runs[each].numbers.get(name) for each in seeds or sorted(self.runs)}
+        return {each: float(value) for each, value in found.items() if value is not None}
+
+
+def _interval(name: str, values: Mapping[int, float], difference: bool = False) -> IntervalEstimate:
+    within = range_of(name) if name in METRICS else NOT_NEGATIVE
+    found = np.array(list(values.values()))
+    made = estimate(found, within=of_difference(within) if difference else within)
+    return made if made.n >= LEAST else replace(made, low=None, high=None)
 
 
 class Answers:
@@ -104,7 +134,18 @@ class Answers:
 
     def waiting(self, state: State, side: int, number: int = 0) -> Answer:
         """Return what is known of a move before its runs."""
-        return Answer(number, state, side, compiled=self.workers.compiled)
+        with self._lock:
+            before = self._before(side) if self._now else None
+        if before is not None and (
+            before.state.experiment != state.experiment
+            or before.state.overrides(side) == state.overrides(side)
+        ):
+            before = None
+        return Answer(number, state, side, compiled=self.workers.compiled, before=before)
+
+    def _before(self, side: int) -> Answer | None:
+        last = self._now[side]
+        return last.before if last.preliminary else replace(last, before=None)
 
     def examine(self, run: Path, query: int, take: Callable[[str], Any]) -> None:
         """Examine the decisions on a query; `take` gets the text, in a thread of the workers."""

@@ -60,6 +60,11 @@ def test_a_move_changes_the_answer_the_command_and_the_address(opened, address):
     after = final_answer(page, words="workload.rate=0.07 ")
     assert after["move"] > before["move"]
     assert after["goodput"].split(" [")[0] == from_shell(after["command"]) != before["goodput"]
+    page.get_by_text(re.compile(r"^Before: workload\.rate=0\.")).first.wait_for()
+    earlier = page.locator("[data-before=service_goodput_mean]").first.inner_text()
+    change = page.locator("[data-difference=service_goodput_mean]").first.inner_text()
+    assert float(earlier) > 0
+    assert change != "…"
     shot(page, "moved")
     again = opened(page.url)
     assert final_answer(again)["command"] == after["command"]

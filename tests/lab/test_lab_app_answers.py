@@ -190,6 +190,46 @@ def test_there_are_intervals_from_three_seeds_on(page):
     assert found[2] == (3, 0.0, pytest.approx(2 + 4.303 * 2 / 3**0.5, rel=1e-3))
 
 
+def test_a_move_keeps_the_values_before_it_and_pairs_differences_by_seed(page):
+    answers, workers, shown = page
+    name = "service_goodput_mean"
+    number = answers.ask(State())
+    for seed, goodput in enumerate((2.0, 4.0)):
+        for side in (0, 1):
+            workers.tell(number, side, seed=seed, goodput=goodput)
+    unfinished = State().moved("workload.rate", 0.075)
+    answers.ask(unfinished)
+    moved = State().moved("workload.rate", 0.05)
+    waiting = answers.waiting(moved, 0)
+    assert (waiting.earlier(name).mean, waiting.difference(name).mean) == (3.0, None)
+    assert waiting.before.state.apart(moved, 0) == ["workload.rate=0.1"]
+    number = answers.ask(moved)
+    for seed, goodput in enumerate((3.0, 9.0, 50.0)):
+        for side in (0, 1):
+            workers.tell(number, side, seed=seed, goodput=goodput)
+        last = shown[-1]
+        assert (last.earlier(name).mean, last.difference(name).mean) == [
+            (2.0, 1.0),
+            (3.0, 3.0),
+            (3.0, 3.0),
+        ][seed]
+    assert last.difference(name).low is None  # two seeds
+    assert last.paired == [0, 1]
+
+
+def test_nothing_was_before_in_another_scenario_or_without_a_change(page):
+    answers, workers, _ = page
+    number = answers.ask(State())
+    for side in (0, 1):
+        workers.tell(number, side)
+    assert answers.waiting(State(), 0).before is None
+    assert answers.waiting(State("chat_small", SCENARIOS["chat_small"]), 0).before is None
+    other = State(planners=("greedy", "videostorm"))
+    before, unchanged = (answers.waiting(other, side).before for side in (0, 1))
+    assert unchanged is None
+    assert before.state.apart(other, 0) == ["planner=compass"]
+
+
 def test_the_next_move_learns_from_the_last_finished_run_of_the_planner(page):
     answers, workers, _ = page
     number = answers.ask(State())
