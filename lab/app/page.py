@@ -41,7 +41,7 @@ code { overflow-wrap: anywhere; white-space: pre-wrap; }
 h1 { font-size: 1.3rem; margin: .2rem 0; }
 h2 { font-size: 1.1rem; margin: .2rem 0; }
 """
-COMPILING = "Compiling code, {} functions so far; this happens only once."
+COMPILING = "Compiling code, {} so far; this happens only once."
 GAP = "24px"
 PALE, CLEAR = {"opacity": "0.35"}, {"opacity": "1"}
 INTRODUCTION = """
@@ -202,7 +202,9 @@ def _status(answer: Answer) -> str:
     if answer.refused and answer.preliminary:
         return "No answer."
     if answer.preliminary and answer.figures is None:
-        said = "Computing ..." if answer.compiled is None else COMPILING.format(answer.compiled)
+        said = "Computing ..."
+        if answer.compiled is not None:
+            said = COMPILING.format(count(answer.compiled, "function"))
         return f'<span class="preliminary">{said}</span>'
     if answer.preliminary and answer.figures is not None:
         done_s = answer.figures.simulated_s

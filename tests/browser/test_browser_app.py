@@ -179,6 +179,11 @@ def test_a_narrow_window_needs_no_scrolling_to_the_side(opened, address):
     final_answer(page)
     page.locator("canvas").first.wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    slider(page, "arrivals").focus()
+    page.keyboard.press("Home")
+    final_answer(page, words="workload.rate=0.025 ")
+    page.locator("[data-difference]").first.wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
     shot(page, "narrow")
 
 
