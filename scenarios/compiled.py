@@ -30,10 +30,14 @@ def is_cold(package: str) -> bool:
 
 
 class _Compilation(Listener):
-    """Prints the progress of compilation, and measures the time it takes."""
+    """Prints the progress of compilation, and measures the time it takes.
+
+    `hear`, if it is set, gets the number of functions compiled so far.
+    """
 
     def __init__(self) -> None:
         self.spent_s = 0.0
+        self.hear: Callable[[int], Any] | None = None
         self._done: set[Any] = set()
         self._depth, self._started, self._said = 0, 0.0, 0.0  # a function compiles what it calls
 
@@ -45,6 +49,7 @@ class _Compilation(Listener):
         self._depth += 1
         if not self._said and _is_ours(event):
             self._say("compiling code at its first use; later runs use it again", now_s)
+        self._tell(event)
 
     def on_end(self, event: Event) -> None:
         """Print the number of compiled functions every few seconds."""
@@ -58,6 +63,11 @@ class _Compilation(Listener):
             if now_s - self._said > NOTICE_S:
                 share = f"{len(self._done)} of at most {len(_functions)} functions"
                 self._say(f"compiled {share}, last in {function.__module__}", now_s)
+            self._tell(event)
+
+    def _tell(self, event: Event) -> None:
+        if self.hear is not None and _is_ours(event):
+            self.hear(len(self._done))
 
     def _say(self, sentence: str, now_s: float) -> None:
         print(sentence, file=sys.stderr, flush=True)
@@ -76,6 +86,14 @@ register("numba:compile", _compilation)  # type: ignore[no-untyped-call]
 def working_s() -> float:
     """Return the time of a clock in seconds that does not advance during compilation."""
     return perf_counter() - _compilation.spent_s
+
+
+def on_compilation(hear: Callable[[int], Any]) -> None:
+    """Let `hear` get the number of functions that this process has compiled, before each and after.
+
+    It is not called for functions whose machine code is loaded.
+    """
+    _compilation.hear = hear
 
 
 def compiled(function: Function) -> Function:

@@ -1,6 +1,6 @@
 """Answers for one page: two planners on the same seeds, the newest move only."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lab.analysis.statistics import IntervalEstimate, estimate
+from lab.analysis.statistics import IntervalEstimate, estimate, of_difference
 from lab.app.forecast import QueryTime
 from lab.app.runs import Figures, Message, Task
 from lab.app.scenario import State
@@ -19,6 +19,8 @@ from lab.reporting.animation.scene import Scene
 
 SEEDS = 5
 """Number of seeds for intervals; more take longer."""
+LEAST = 3
+"""Least number of seeds for an interval; one of two seeds is 13 standard errors wide each way."""
 SIDES = (0, 1)
 NOT_NEGATIVE = (0.0, inf)
 """The range of the numbers that only this page shows."""
@@ -34,8 +36,10 @@ class Answer:
         side: which of the planners.
         preliminary: whether not even the first run has ended.
         figures: the figures of seed 0, estimated if they are preliminary.
-        runs: figures of finished runs, by seed.
+        runs: figures of finished runs, by seed; as shown, of the seeds that both planners have.
         refused: a sentence if the state cannot be simulated.
+        compiled: number of functions compiled so far, while the workers compile.
+        before: the last answer to an earlier move in which a run had ended, if it was another one.
     """
 
     number: int
@@ -45,6 +49,8 @@ class Answer:
     figures: Figures | None = None
     runs: Mapping[int, Figures] = field(default_factory=dict)
     refused: str = ""
+    compiled: int | None = None
+    before: "Answer | None" = None
 
     @property
     def scene(self) -> Scene | None:
@@ -56,13 +62,41 @@ class Answer:
         """Where the results of the run of seed 0 are kept, once it has ended."""
         return None if self.preliminary or self.figures is None else self.figures.directory
 
+    @property
+    def paired(self) -> list[int]:
+        """The seeds whose runs had ended before the move, too."""
+        return sorted(self.runs.keys() & self.before.runs.keys()) if self.before else []
+
     def interval(self, name: str) -> IntervalEstimate:
-        """Return the mean of a number over seeds, with its 95 % interval."""
-        found = [one.numbers.get(name) for _, one in sorted(self.runs.items())]
-        values = [float(value) for value in found if value is not None]
-        return estimate(
-            np.array(values), within=range_of(name) if name in METRICS else NOT_NEGATIVE
-        )
+        """Return the mean of a number over seeds; from `LEAST` on with its 95 % interval."""
+        return _interval(name, self._values(name))
+
+    def earlier(self, name: str) -> IntervalEstimate:
+        """Return the mean of a number before the move, over the same seeds once there are some."""
+        if self.before is None:
+            return IntervalEstimate(0)
+        seeds = self.paired if not self.preliminary else ()
+        return _interval(name, self.before._values(name, seeds))
+
+    def difference(self, name: str) -> IntervalEstimate:
+        """Return the mean difference of a number from before the move, paired by seed."""
+        if self.before is None or self.preliminary:
+            return IntervalEstimate(0)
+        now, before = self._values(name), self.before._values(name)
+        seeds = sorted(now.keys() & before.keys())
+        return _interval(name, {each: now[each] - before[each] for each in seeds}, difference=True)
+
+    def _values(self, name: str, seeds: Collection[int] = ()) -> Mapping[int, float]:
+        """Return a number by seed, where it has a value."""
+        found = {each: self.runs[each].numbers.get(name) for each in seeds or sorted(self.runs)}
+        return {each: float(value) for each, value in found.items() if value is not None}
+
+
+def _interval(name: str, values: Mapping[int, float], difference: bool = False) -> IntervalEstimate:
+    within = range_of(name) if name in METRICS else NOT_NEGATIVE
+    found = np.array(list(values.values()))
+    made = estimate(found, within=of_difference(within) if difference else within)
+    return made if made.n >= LEAST else replace(made, low=None, high=None)
 
 
 class Answers:
@@ -88,7 +122,7 @@ class Answers:
         asked_s = now_s()
         with self._lock:
             number = self.workers.move(self.slot)
-            self._now = [Answer(number, state, side) for side in SIDES]
+            self._now = [self.waiting(state, side, number) for side in SIDES]
             known = self._query_times
             earlier_of = [known.get((state.experiment, name)) for name in state.planners]
         for seed in range(self.seeds):
@@ -97,6 +131,21 @@ class Answers:
                 earlier = earlier_of[side] if seed == 0 else None
                 self.workers.ask(Task(self.slot, number, side, seed, overrides, asked_s, earlier))
         return number
+
+    def waiting(self, state: State, side: int, number: int = 0) -> Answer:
+        """Return what is known of a move before its runs."""
+        with self._lock:
+            before = self._before(side) if self._now else None
+        if before is not None and (
+            before.state.experiment != state.experiment
+            or before.state.overrides(side) == state.overrides(side)
+        ):
+            before = None
+        return Answer(number, state, side, compiled=self.workers.compiled, before=before)
+
+    def _before(self, side: int) -> Answer | None:
+        last = self._now[side]
+        return last.before if last.preliminary else replace(last, before=None)
 
     def examine(self, run: Path, query: int, take: Callable[[str], Any]) -> None:
         """Examine the decisions on a query; `take` gets the text, in a thread of the workers."""
@@ -112,14 +161,28 @@ class Answers:
         with self._lock:
             if not self._now or message.number != self._now[message.side].number:
                 return
-            answer = self._with(self._now[message.side], message)
-            self._now[message.side] = answer
-            self.show(answer)
+            side, other = message.side, 1 - message.side
+            before = self._shown(other)
+            self._now[side] = self._with(self._now[side], message)
+            self.show(self._shown(side))
+            if (after := self._shown(other)).runs.keys() != before.runs.keys():
+                self.show(after)
+
+    def _shown(self, side: int) -> Answer:
+        """Return what is shown of a planner: the seeds that both have, or only its own seed 0."""
+        answer, other = self._now[side], self._now[1 - side]
+        common = answer.runs.keys() & other.runs.keys()
+        seeds = common if 0 in common else {0}
+        return replace(
+            answer, runs={seed: one for seed, one in answer.runs.items() if seed in seeds}
+        )
 
     def _with(self, answer: Answer, message: Message) -> Answer:
         figures = message.figures
-        if figures is None:
+        if figures is None and message.refused:
             return replace(answer, refused=message.refused)
+        if figures is None:
+            return replace(answer, compiled=message.compiled)
         if figures.query_time is None:  # The run goes on.
             return replace(answer, figures=figures) if answer.preliminary else answer
         answer = replace(answer, runs={**answer.runs, message.seed: figures})

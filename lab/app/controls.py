@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib.resources import files
 from math import isfinite
 
 from omegaconf import OmegaConf
@@ -81,12 +82,14 @@ class Menu:
         label: name on the page.
         options: names.
         default: name that the experiment chooses.
+        labels: what the page shows for each name; the names by default.
     """
 
     key: str
     label: str
     options: tuple[str, ...]
     default: str
+    labels: tuple[str, ...] = ()
 
     @property
     def positions(self) -> tuple[Value, ...]:
@@ -111,6 +114,18 @@ def written(value: Value) -> str:
     """Return a value as a person would write it, which its control reads as the same value."""
     whole = isinstance(value, float) and value.is_integer()
     return str(int(value) if whole else value)
+
+
+@cache
+def _mixes() -> Mapping[str, str]:
+    """Return each option of the group ``network`` with its mix of links."""
+    folder = files("conf") / "network"
+    found = {}
+    for name in groups()["network"]:
+        mix = OmegaConf.create((folder / f"{name}.yaml").read_text(encoding="utf-8"))
+        parts = (f"{100 * share:g} % {link}" for link, share in mix.technologies.items())
+        found[name] = f"{name}: {', '.join(parts)}"
+    return found
 
 
 @cache
@@ -141,7 +156,7 @@ def controls(experiment: str) -> Mapping[str, Control]:
         )
     )
     made: tuple[Control, ...] = (
-        Menu("network", "links", tuple(groups()["network"]), "mobile"),
+        Menu("network", "links", tuple(_mixes()), "mobile", tuple(_mixes().values())),
         Menu("tiers", "classes of service", tuple(groups()["tiers"]), "application"),
         slider(
             "workload.rate",

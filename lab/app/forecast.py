@@ -84,8 +84,7 @@ def forecast_s(so_far: QueryTime, expected: Floats, earlier: QueryTime | None) -
         earlier: the query time of a run of the same planner in another setting, if there is one.
     """
     windows = len(expected)
-    unjudged = (each for each in range(windows) if not _is_judged(so_far, expected, each))
-    judged = next(unjudged, windows)
+    judged = judged_windows(so_far, expected)
     shares = np.full(windows, HALF) if earlier is None else earlier.shares(windows)
     done_s = float(so_far.good_s[:judged].sum())
     as_earlier_s = float((shares * expected)[:judged].sum())
@@ -93,5 +92,7 @@ def forecast_s(so_far: QueryTime, expected: Floats, earlier: QueryTime | None) -
     return done_s + float((np.minimum(ratio * shares, 1.0) * expected)[judged:].sum())
 
 
-def _is_judged(so_far: QueryTime, expected: Floats, window: int) -> bool:
-    return bool(so_far.active_s[window] >= JUDGED * expected[window])
+def judged_windows(so_far: QueryTime, expected: Floats) -> int:
+    """Return how many windows, from the first on, have been judged; `forecast_s` names the rest."""
+    missing = so_far.active_s < JUDGED * expected
+    return int(np.argmax(missing)) if missing.any() else len(expected)

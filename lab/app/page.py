@@ -1,6 +1,6 @@
 """The page with the controls and the answers of two planners. It needs Panel."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -8,13 +8,14 @@ from typing import Any
 
 import panel as pn
 
-from lab.app.answers import SEEDS, Answer, Answers
+from lab.analysis.statistics import IntervalEstimate
+from lab.app.answers import LEAST, SEEDS, Answer, Answers
 from lab.app.details import Details, Examine
 from lab.app.scenario import State, state_of
 from lab.app.widgets import Animation, Controls
 from lab.app.workers import Workers
 from lab.common.errors import InputError
-from lab.common.formatting import interval, number
+from lab.common.formatting import count, interval, number
 
 TITLE = "compass-sim"
 FIGURES = (
@@ -31,13 +32,16 @@ STYLE = """
 table.figures { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 table.figures td, table.figures th { padding: .2rem .6rem .2rem 0; text-align: left;
   border-bottom: 1px solid #ddd; font-weight: normal; }
-table.figures .value { text-align: right; white-space: nowrap; }
+table.figures .value { text-align: right; }
+table.figures .value span { white-space: nowrap; }
+table.figures .before { color: #666; }
 .preliminary { color: #8a5a00; font-style: italic; }
 .refused { color: #a40000; }
 code { overflow-wrap: anywhere; white-space: pre-wrap; }
 h1 { font-size: 1.3rem; margin: .2rem 0; }
 h2 { font-size: 1.1rem; margin: .2rem 0; }
 """
+COMPILING = "Compiling code, {} so far; this happens only once."
 GAP = "24px"
 PALE, CLEAR = {"opacity": "0.35"}, {"opacity": "1"}
 INTRODUCTION = """
@@ -63,9 +67,9 @@ class Side:
         self.animation.param.watch(lambda event: self.details.show(self._run, event.new), "chosen")
         self.view = pn.Column(self.figures, self.animation, self.details.view, styles=_growing(400))
 
-    def wait(self, state: State, side: int) -> None:
+    def wait(self, waiting: Answer) -> None:
         """Say that an answer is being computed: clear the figures, and let the picture pale."""
-        self.figures.object = _text(Answer(0, state, side))
+        self.figures.object = _text(waiting)
         self.animation.styles = PALE
 
     def show(self, answer: Answer) -> None:
@@ -138,7 +142,7 @@ class Page:
 
     def _ask(self, state: State) -> None:
         for side, one in enumerate(self.sides):
-            one.wait(state, side)
+            one.wait(self.answers.waiting(state, side))
         self._number = self.answers.ask(state)
 
     def _examine(self, run: Path, query: int, take: Callable[[str], Any]) -> None:
@@ -170,11 +174,19 @@ def _text(answer: Answer) -> str:
         f'<table class="figures" data-move="{answer.number}" data-state="{_state(answer)}" '
         'aria-live="polite">'
     )
-    parts += [
-        f'<tr><th scope="row">{words}</th><td class="value" data-name="{name}">{value}</td></tr>'
-        for name, words, value in _values(answer)
-    ]
-    parts.append(f"</table><p>{_status(answer)}</p>")
+    if answer.before is not None:
+        parts.append('<tr><th></th><th class="value" scope="col">now</th>')
+        parts.append('<th class="value before" scope="col">before</th>')
+        parts.append('<th class="value" scope="col">difference</th></tr>')
+    for name, words in FIGURES:
+        parts.append(f'<tr><th scope="row">{words}</th>')
+        parts.append(f'<td class="value" data-name="{name}">{_value(answer, name)}</td>')
+        if answer.before is not None:
+            before, change = _written(answer.earlier(name)), _change(answer, name)
+            parts.append(f'<td class="value before" data-before="{name}">{before}</td>')
+            parts.append(f'<td class="value" data-difference="{name}">{change}</td>')
+        parts.append("</tr>")
+    parts.append(f"</table><p>{_status(answer)}</p>{_before(answer)}")
     parts.append(f"<p>The same run: <code>{escape(answer.state.command(answer.side))}</code></p>")
     return "".join(parts)
 
@@ -190,27 +202,50 @@ def _status(answer: Answer) -> str:
     if answer.refused and answer.preliminary:
         return "No answer."
     if answer.preliminary and answer.figures is None:
-        return '<span class="preliminary">Computing ...</span>'
+        said = "Computing ..."
+        if answer.compiled is not None:
+            said = COMPILING.format(count(answer.compiled, "function"))
+        return f'<span class="preliminary">{said}</span>'
     if answer.preliminary and answer.figures is not None:
         done_s = answer.figures.simulated_s
         return f'<span class="preliminary">Preliminary: {done_s:.0f} s are simulated so far.</span>'
     runs = len(answer.runs)
-    return f"Mean over {runs} seeds, with 95 % intervals." if runs > 1 else "Seed 0."
+    if runs == 1:
+        return "Seed 0."
+    return f"Mean over {runs} seeds{', with 95 % intervals' if runs >= LEAST else ''}."
 
 
-def _values(answer: Answer) -> Iterator[tuple[str, str, str]]:
-    """Yield the name, words and text of each figure."""
-    for name, words in FIGURES:
-        text = "…"
-        if answer.preliminary and answer.figures is not None:
-            value = answer.figures.numbers.get(name)
-            if value is not None:
-                text = f'<span class="preliminary">≈ {number(value)}</span>'
-        elif not answer.preliminary:
-            found = answer.interval(name)
-            within = interval(found.low, found.high)
-            text = f"{number(found.mean)}{f' {within}' if within else ''}"
-        yield name, words, text
+def _before(answer: Answer) -> str:
+    """Say what was different before the move, and over which seeds it is compared."""
+    if answer.before is None:
+        return ""
+    said = f"Before: {', '.join(answer.before.state.apart(answer.state, answer.side))}."
+    paired = len(answer.paired)
+    if not answer.preliminary and paired < len(answer.runs):
+        said += f" Compared over {count(paired, 'seed')}."
+    return f"<p>{escape(said)}</p>"
+
+
+def _value(answer: Answer, name: str) -> str:
+    """Return the text of a figure."""
+    if not answer.preliminary:
+        return _written(answer.interval(name))
+    value = None if answer.figures is None else answer.figures.numbers.get(name)
+    return "…" if value is None else f'<span class="preliminary">≈ {number(value)}</span>'
+
+
+def _change(answer: Answer, name: str) -> str:
+    """Return the text of a figure's difference from before the move."""
+    if answer.preliminary:
+        return "…"
+    found = answer.difference(name)
+    return f"{'+' * ((found.mean or 0) > 0)}{_written(found)}"
+
+
+def _written(found: IntervalEstimate) -> str:
+    """Return a mean with its interval, between which a line can break."""
+    within = interval(found.low, found.high)
+    return f"{number(found.mean)}{f' <span>{within}</span>' if within else ''}"
 
 
 def serve(make: Callable[[], Page], host: str, port: int, browser: bool) -> None:

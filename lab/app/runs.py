@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from lab.analysis.run_data import mean_latency_s
-from lab.app.forecast import QueryTime, expected_s, forecast_s, query_time_of
+from lab.app.forecast import QueryTime, expected_s, forecast_s, judged_windows, query_time_of
 from lab.common.errors import InputError, one_line
 from lab.config.compose import compose, set_up
 from lab.reporting.animation.scene import Scene, scene
@@ -73,7 +73,10 @@ class Figures:
 
 @dataclass(frozen=True)
 class Message:
-    """What a process says of a task: figures, or in a sentence why there are none."""
+    """What a process says of a task: figures, or in a sentence why there are none.
+
+    Without both, it says how many functions it has compiled so far; None if it compiles nothing.
+    """
 
     slot: int
     number: int
@@ -82,6 +85,7 @@ class Message:
     figures: Figures | None = None
     refused: str = ""
     overrides: tuple[str, ...] = ()
+    compiled: int | None = None
 
 
 class Superseded(BaseException):
@@ -130,8 +134,10 @@ def _figures(task: Task, check: Any, message: Any) -> Figures:
         nonlocal due_s
         parts.append(frames)
         if summary["status"] == "running" and task.seed == 0 and time.monotonic() >= due_s:
-            due_s = time.monotonic() + AGAIN_S
             so_far = query_time_of(pl.concat(each["windows"] for each in parts), len(expected))
+            if not expected[: judged_windows(so_far, expected)].any():
+                return  # An estimate would say nothing of this run.
+            due_s = time.monotonic() + AGAIN_S
             good_s = forecast_s(so_far, expected, task.earlier)
             numbers = {
                 "service_goodput_mean": good_s / scenario.horizon_s,

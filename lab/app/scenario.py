@@ -66,6 +66,17 @@ class State:
         """Return the shell command whose run has the same tables."""
         return shlex.join(["compass-sim", *self.overrides(side), f"seed={seed}"])
 
+    def apart(self, other: "State", side: int) -> list[str]:
+        """Return how this state differs from another of the same experiment for one planner.
+
+        These are overrides with the values of this state, also where they are the experiment's own.
+        """
+        found = [f"planner={self.planners[side]}"] * (self.planners[side] != other.planners[side])
+        for key in self.controls:
+            if self.value(key) != other.value(key):
+                found.append(f"{key}={written(self.value(key))}")
+        return found + [events.override(self.events)] * (self.events != other.events)
+
     def check(self) -> None:
         """Raise InputError, in one sentence, if the state is no valid configuration."""
         for side in range(2):

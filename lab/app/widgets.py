@@ -34,7 +34,8 @@ def widget_of(control: Control, value: Value) -> Any:
     unit = f" ({control.unit})" if not isinstance(control, Menu) and control.unit else ""
     named = {"name": f"{control.label}{unit}", "value": value, "width": WIDTH}
     if isinstance(control, Menu):
-        return pn.widgets.Select(options=list(control.options), **named)
+        labels = control.labels or control.options
+        return pn.widgets.Select(options=dict(zip(labels, control.options, strict=True)), **named)
     bounds = {"start": control.low, "end": control.high, "step": control.step}
     return (pn.widgets.IntSlider if control.whole else pn.widgets.FloatSlider)(
         **{name: int(each) if control.whole else each for name, each in bounds.items()},

@@ -5,13 +5,13 @@ import signal
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
-from dataclasses import replace
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, replace
 from functools import partial
-from itertools import count
+from itertools import count, product
 from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryDirectory
@@ -24,6 +24,8 @@ from lab.app.runs import Message, Task, run
 from lab.common.errors import one_line
 from lab.common.orphans import end_with
 from lab.run_cache.jobs import prepare_workers
+from lab.runs.warm_up import BLOCKS
+from scenarios.compiled import is_cold, on_compilation
 
 PAGES = 1024
 """Number of open pages from which on one page can end the runs of another."""
@@ -35,34 +37,59 @@ WARM_S = 30
 KILLED = "the process of this run was killed, perhaps because memory ran out; move again"
 
 Take = Callable[[Message], None]
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """How many functions a process has compiled so far; None if it compiles nothing now."""
+
+    process: int
+    functions: int | None = None
+
+
 _shared: dict[str, Any] = {}
-"""In a worker: the numbers of the newest moves or questions, and what messages are sent by."""
+"""In a worker: the numbers of the newest moves or questions, what messages are sent by, and a lock
+for the process that compiles first."""
 
 
-def _start(parent: int, newest: Any, writer: Any = None, lock: Any = None) -> None:
+def _start(
+    parent: int, newest: Any, writer: Any = None, lock: Any = None, cold: Any = None
+) -> None:
     end_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends this.
-    _shared.update(newest=newest, writer=writer, lock=lock)
+    _shared.update(newest=newest, writer=writer, lock=lock, cold=cold)
+    if writer is not None:
+        on_compilation(lambda functions: _say(Compiled(os.getpid(), functions)))
 
 
-def _say(message: Message) -> None:
+def _say(message: "Message | Compiled") -> None:
     with _shared["lock"]:
         _shared["writer"].send(message)
 
 
+def _run(task: Task, newest: Sequence[int], say: Callable[[Message], None]) -> None:
+    """Make a run. Without stored machine code, one process compiles, and the others wait for it."""
+    with _shared["cold"] if is_cold(BLOCKS) else nullcontext():
+        run(task, newest, say)
+    _say(Compiled(os.getpid()))
+
+
 def _work(task: Task) -> None:
-    run(task, _shared["newest"], _say)
+    _run(task, _shared["newest"], _say)
 
 
 def _warm(overrides: tuple[str, ...]) -> None:
-    task = Task(0, 0, 0, 1, overrides, 0.0)
-    run(task, [0], lambda _: None)
+    _run(Task(0, 0, 0, 1, overrides, 0.0), [0], lambda _: None)
 
 
 def _regrets(slot: int, number: int, directory: Path, query: int) -> str:
     from lab.app.inquiry import regrets
 
     return regrets(directory, query, lambda: bool(_shared["newest"][slot] == number))
+
+
+def _is_finished(message: Message) -> bool:
+    return message.figures is not None and message.figures.query_time is not None
 
 
 def _sentence(error: BaseException) -> str:
@@ -78,7 +105,13 @@ class Workers:
     Args:
         processes: the number of processes that make runs, and the largest number of the others.
         scenarios: the experiments to get warm for; in others, the first answer takes longer.
+
+    Attributes:
+        compiled: number of functions that the processes have compiled so far; None if they compile
+            nothing now.
     """
+
+    compiled: int | None = None
 
     def __init__(self, processes: int = 2, scenarios: tuple[str, ...] = ()) -> None:
         prepare_workers()
@@ -89,6 +122,7 @@ class Workers:
         self._examiners = Pool(processes, _start, lambda: (os.getpid(), self._asked))
         self._numbers, self._slots = count(1), count()
         self._takers: dict[int, Take] = {}
+        self._compiled: dict[int, int | None] = {}  # by process
         self._kept: OrderedDict[tuple[tuple[str, ...], int], Message] = OrderedDict()
         self._lock = Lock()
         self._writer: Any = None
@@ -105,8 +139,9 @@ class Workers:
         reader, writer = CONTEXT.Pipe(duplex=False)
         self._stop_listening()
         self._writer = writer
+        self._compiled.clear()
         Thread(target=self._listen, args=(reader,), daemon=True).start()
-        return os.getpid(), self._newest, writer, CONTEXT.Lock()
+        return os.getpid(), self._newest, writer, CONTEXT.Lock(), CONTEXT.Lock()
 
     def _stop_listening(self) -> None:
         """Close this end of the pipe; once the processes have ended, nobody can write to it."""
@@ -173,12 +208,28 @@ class Workers:
         with reader, suppress(EOFError, OSError):  # OSError in the middle of a message
             while True:
                 message = reader.recv()
-                if message.figures is not None and message.figures.query_time is not None:
+                if isinstance(message, Message) and _is_finished(message):
                     message = self._keep(message)
                 try:
-                    self._tell(message)
+                    if isinstance(message, Compiled):
+                        self._compiles(message)
+                    else:
+                        self._tell(message)
                 except Exception:  # The fault of one page must not end the answers of all.
                     traceback.print_exc()
+
+    def _compiles(self, said: Compiled) -> None:
+        """Let all pages know how far compilation is."""
+        with self._lock:
+            self._compiled[said.process] = said.functions
+            before = self.compiled
+            self.compiled = max(
+                (each for each in self._compiled.values() if each is not None), default=None
+            )
+            slots = [] if self.compiled == before else list(self._takers)
+        for slot, side in product(slots, range(2)):
+            number = self._newest[slot]
+            self._tell(Message(slot, number, side, 0, compiled=self.compiled))
 
     def _keep(self, message: Message) -> Message:
         """Remember a finished run; return its message, with the figures that are remembered.

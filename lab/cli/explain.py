@@ -81,9 +81,9 @@ def fork(options: argparse.Namespace) -> int:
         raise InputError(f"RUN={options.run}: {no_directory(options.run)}")
     from lab.app import events
     from lab.common.console import say, show_table
-    from lab.forks.fork import Changes
+    from lab.forks.fork import Changes, changed
     from lab.forks.fork import fork as continued
-    from lab.forks.run_on_disk import planner_named, repeated, write_fork
+    from lab.forks.run_on_disk import planner_named, repeated, setup_of, write_fork
     from lab.reporting.explain.record import find_run
 
     machines = dict(_pair("--machines", "NODE=NUMBER", each) for each in options.machines)
@@ -97,6 +97,7 @@ def fork(options: argparse.Namespace) -> int:
     if options.out is not None and options.out.exists():
         raise InputError(f"--out={options.out}: exists already; name another directory")
     run = find_run(options.run)
+    changed(setup_of(run), options.at_s, changes)  # refuses bad input before the run is repeated
     before = repeated(run)
     after = continued(before, options.at_s, changes)
     named = {f"as it was: {before.summary['planner']}": before, "forked": after}

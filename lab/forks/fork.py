@@ -67,20 +67,14 @@ def fork(run: Result, at_s: float, changes: Changes | None = None) -> Result:
     changes = changes or Changes()
     if not isinstance(run, Result) or run.recorded is None:
         raise InputError("run: was not recorded; use lab.run(..., record=True)")
-    recorded, horizon_s = run.recorded, run.scenario.horizon_s
-    if not isinstance(at_s, Real) or not isfinite(at_s):
-        raise InputError(f"at_s={at_s!r}: must be a time in seconds")
-    if at_s < 0:
-        raise InputError(f"at_s={at_s:g}: is before the start of the run; must be 0 s or more")
-    if at_s >= horizon_s:
-        raise InputError(f"at_s={at_s:g}: is after the end of the run, which is at {horizon_s:g} s")
+    recorded = run.recorded
+    setup = changed(recorded.setup, at_s, changes)
     calls = recorded.recording.calls
     first = next((at for at, call in enumerate(calls) if call.at_ns >= ns(at_s)), None)
     if first is None:
         last = f"was at {seconds(calls[-1].at_ns):g} s" if calls else "never came"
         raise InputError(f"at_s={at_s:g}: no decision follows; the last call of the planner {last}")
     forced = _forced(run, first, at_s, changes.plans)
-    setup = _changed(recorded.setup, at_s, changes)
     joining = {}
     for node, count in changes.machines.items():
         before = run.scenario.cluster.nodes[node].count
@@ -94,6 +88,15 @@ def fork(run: Result, at_s: float, changes: Changes | None = None) -> Result:
             "decide on it"
         )
     return result
+
+
+def _check_time(at_s: float, horizon_s: float) -> None:
+    if not isinstance(at_s, Real) or not isfinite(at_s):
+        raise InputError(f"at_s={at_s!r}: must be a time in seconds")
+    if at_s < 0:
+        raise InputError(f"at_s={at_s:g}: is before the start of the run; must be 0 s or more")
+    if at_s >= horizon_s:
+        raise InputError(f"at_s={at_s:g}: is after the end of the run, which is at {horizon_s:g} s")
 
 
 def continued(setup: Setup, recorder: Recorder) -> Result:
@@ -130,10 +133,21 @@ def _choice(query: int, choice: Any) -> Choice:
     raise InputError(f"query {query}: {choice!r} must be a Plan, 'wait' or 'refuse'")
 
 
-def _changed(setup: Setup, at_s: float, changes: Changes) -> Setup:
-    """Return the setup of the changed world; raise InputError if it is not valid."""
+def changed(setup: Setup, at_s: float, changes: Changes) -> Setup:
+    """Return the setup of the changed world; nothing is simulated.
+
+    Args:
+        setup: of the run.
+        at_s: simulated time of the fork in seconds.
+        changes: what is different from then on; plans are not looked at.
+
+    Raises:
+        InputError: the time is not within the run, or a change is not valid.
+    """
+    scenario = setup.scenario()
+    _check_time(at_s, scenario.horizon_s)
     config: Any = OmegaConf.to_container(setup.config)
-    nodes = setup.scenario().cluster.nodes
+    nodes = scenario.cluster.nodes
     events = list(changes.drift)
     for event in events:
         if not isinstance(event, DriftEvent):

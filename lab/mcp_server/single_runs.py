@@ -23,9 +23,9 @@ from lab.common.formatting import number
 from lab.common.metrics import HEADLINES
 from lab.config import preflight
 from lab.config.compose import compose, set_up
-from lab.forks.fork import Changes
+from lab.forks.fork import Changes, changed
 from lab.forks.fork import fork as continued
-from lab.forks.run_on_disk import planner_named, repeated, write_fork
+from lab.forks.run_on_disk import planner_named, repeated, setup_of, write_fork
 from lab.mcp_server.answers import (
     SAID,
     Answer,
@@ -164,6 +164,7 @@ def fork(asked: Fork, place: Place, tell: Tell) -> Answer:
             machines=asked.machines,
             drift=asked.events,
         )
+        changed(setup_of(directory), asked.at_s, changes)  # before the run is repeated
         tell(Progress(0, 2, "repeating the run"))
         before = repeated(directory)
         tell(Progress(1, 2, "continuing it with the change"))

@@ -38,7 +38,7 @@ def from_shell(command, seeds=(0,)):
 def test_the_page_starts_and_compares_two_planners(opened, address):
     page = opened(address + QUICK)
     for side in (0, 1):
-        page.get_by_text("Mean over 2 seeds, with 95 % intervals.").nth(side).wait_for()
+        page.get_by_text("Mean over 2 seeds.").nth(side).wait_for()
     page.wait_for_timeout(500)
     shot(page, "start")
     shown = answers(page)
@@ -60,6 +60,11 @@ def test_a_move_changes_the_answer_the_command_and_the_address(opened, address):
     after = final_answer(page, words="workload.rate=0.07 ")
     assert after["move"] > before["move"]
     assert after["goodput"].split(" [")[0] == from_shell(after["command"]) != before["goodput"]
+    page.get_by_text(re.compile(r"^Before: workload\.rate=0\.")).first.wait_for()
+    earlier = page.locator("[data-before=service_goodput_mean]").first.inner_text()
+    change = page.locator("[data-difference=service_goodput_mean]").first.inner_text()
+    assert float(earlier) > 0
+    assert change != "…"
     shot(page, "moved")
     again = opened(page.url)
     assert final_answer(again)["command"] == after["command"]
@@ -173,6 +178,11 @@ def test_a_narrow_window_needs_no_scrolling_to_the_side(opened, address):
     page = opened(address + QUICK, width=400, height=900)
     final_answer(page)
     page.locator("canvas").first.wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    slider(page, "arrivals").focus()
+    page.keyboard.press("Home")
+    final_answer(page, words="workload.rate=0.025 ")
+    page.locator("[data-difference]").first.wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
     shot(page, "narrow")
 

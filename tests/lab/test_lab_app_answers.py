@@ -17,7 +17,7 @@ from lab.app.pool import CONTEXT
 from lab.app.runs import Figures, Message, Task
 from lab.app.runs import run as run_task
 from lab.app.scenario import State
-from lab.app.workers import PAGES, Workers, now_s
+from lab.app.workers import PAGES, Compiled, Workers, now_s
 
 WORDS = ("experiment=speech_small", "planner=greedy", "horizon_s=240", "switching=free")
 
@@ -48,6 +48,15 @@ def test_active_queries_are_known_before_the_run(from_shell):
     expected = expected_s(from_shell.scenario, 0)
     course = query_time_of(from_shell.windows, len(expected))
     assert course.active_s == pytest.approx(expected, abs=1e-6)
+
+
+def test_there_is_no_estimate_before_a_window_with_queries_is_judged(from_shell, monkeypatch):
+    monkeypatch.setattr("lab.app.runs.AGAIN_S", 0.0)
+    *early, _ = made()
+    first_s = from_shell.queries["arrival_s"].min()
+    window_s = from_shell.scenario.application.window_s
+    judged_s = (first_s // window_s + 1) * window_s
+    assert early[0].figures.simulated_s >= judged_s > 0
 
 
 def test_the_estimate_after_the_last_window_is_the_goodput(from_shell):
@@ -146,12 +155,79 @@ def test_an_answer_is_preliminary_until_the_first_seed_has_ended(page):
     workers.tell(number, 0, goodput=1.5, course=False)
     workers.tell(number, 0, goodput=2.0)
     workers.tell(number, 0, goodput=9.0, course=False)  # a late estimate
-    workers.tell(number, 0, seed=1, goodput=4.0)
-    assert [one.preliminary for one in shown] == [True, False, False, False]
-    assert [one.figures.numbers["service_goodput_mean"] for one in shown] == [1.5, 2.0, 2.0, 2.0]
-    interval = shown[-1].interval("service_goodput_mean")
-    assert (interval.n, interval.mean) == (2, 3.0)
-    assert interval.low == 0  # cut to what is possible
+    assert [one.preliminary for one in shown] == [True, False, False]
+    assert [one.figures.numbers["service_goodput_mean"] for one in shown] == [1.5, 2.0, 2.0]
+
+
+def test_both_planners_are_shown_over_the_seeds_that_both_have(page):
+    answers, workers, shown = page
+    number = answers.ask(State())
+
+    def newest():
+        last = {one.side: one.interval("service_goodput_mean") for one in shown}
+        return [(last[side].n, last[side].mean) for side in (0, 1)]
+
+    for seed, goodput in ((0, 2.0), (1, 4.0), (2, 9.0)):
+        workers.tell(number, 0, seed=seed, goodput=goodput)
+    workers.tell(number, 1, goodput=1.0)
+    assert newest() == [(1, 2.0), (1, 1.0)]
+    workers.tell(number, 1, seed=1, goodput=3.0)
+    assert newest() == [(2, 3.0), (2, 2.0)]
+    workers.tell(number, 1, seed=2, goodput=5.0)
+    assert newest() == [(3, 5.0), (3, 3.0)]
+
+
+def test_there_are_intervals_from_three_seeds_on(page):
+    answers, workers, shown = page
+    number = answers.ask(State())
+    found = []
+    for seed in range(3):
+        for side in (0, 1):
+            workers.tell(number, side, seed=seed, goodput=2.0 * seed)
+        interval = shown[-1].interval("service_goodput_mean")
+        found.append((interval.n, interval.low, interval.high))
+    assert found[:2] == [(1, None, None), (2, None, None)]
+    assert found[2] == (3, 0.0, pytest.approx(2 + 4.303 * 2 / 3**0.5, rel=1e-3))
+
+
+def test_a_move_keeps_the_values_before_it_and_pairs_differences_by_seed(page):
+    answers, workers, shown = page
+    name = "service_goodput_mean"
+    number = answers.ask(State())
+    for seed, goodput in enumerate((2.0, 4.0)):
+        for side in (0, 1):
+            workers.tell(number, side, seed=seed, goodput=goodput)
+    unfinished = State().moved("workload.rate", 0.075)
+    answers.ask(unfinished)
+    moved = State().moved("workload.rate", 0.05)
+    waiting = answers.waiting(moved, 0)
+    assert (waiting.earlier(name).mean, waiting.difference(name).mean) == (3.0, None)
+    assert waiting.before.state.apart(moved, 0) == ["workload.rate=0.1"]
+    number = answers.ask(moved)
+    for seed, goodput in enumerate((3.0, 9.0, 50.0)):
+        for side in (0, 1):
+            workers.tell(number, side, seed=seed, goodput=goodput)
+        last = shown[-1]
+        assert (last.earlier(name).mean, last.difference(name).mean) == [
+            (2.0, 1.0),
+            (3.0, 3.0),
+            (3.0, 3.0),
+        ][seed]
+    assert last.difference(name).low is None  # two seeds
+    assert last.paired == [0, 1]
+
+
+def test_nothing_was_before_in_another_scenario_or_without_a_change(page):
+    answers, workers, _ = page
+    number = answers.ask(State())
+    for side in (0, 1):
+        workers.tell(number, side)
+    assert answers.waiting(State(), 0).before is None
+    assert answers.waiting(State("chat_small", SCENARIOS["chat_small"]), 0).before is None
+    other = State(planners=("greedy", "videostorm"))
+    before, unchanged = (answers.waiting(other, side).before for side in (0, 1))
+    assert unchanged is None
+    assert before.state.apart(other, 0) == ["planner=compass"]
 
 
 def test_the_next_move_learns_from_the_last_finished_run_of_the_planner(page):
@@ -166,6 +242,18 @@ def test_the_next_move_learns_from_the_last_finished_run_of_the_planner(page):
     workers.tasks.clear()
     answers.ask(State("chat_small", SCENARIOS["chat_small"]))
     assert {one.earlier for one in workers.tasks} == {None}
+
+
+def test_pages_that_wait_hear_how_many_functions_are_compiled(page):
+    answers, workers, shown = page
+    number = answers.ask(State())
+    assert answers.waiting(State(), 0).compiled is None
+    workers.tell(number, 0, compiled=5)
+    assert (shown[-1].compiled, shown[-1].figures) == (5, None)
+    workers.compiled = 6
+    assert answers.waiting(State(), 0).compiled == 6
+    workers.tell(number, 0)
+    assert not shown[-1].preliminary
 
 
 def test_a_refusal_is_shown_and_the_page_goes_on(page):
@@ -226,6 +314,43 @@ class Killed(CheapestFeasible):
         _shared["lock"].acquire()  # as in the middle of a message
         os.kill(os.getpid(), signal.SIGKILL)
 """
+
+
+COMPILES = """
+from planners import CheapestFeasible
+from scenarios.compiled import compiled
+
+NEW = %d  # so that no earlier run of this test has stored the machine code
+
+@compiled
+def half(number):
+    return number / 2 + NEW
+
+class Compiles(CheapestFeasible):
+    def plan(self, context):
+        half(2)
+        return super().plan(context)
+"""
+
+
+@pytest.mark.slow
+def test_a_page_hears_of_compilation_in_a_process_and_of_its_end(tmp_path, monkeypatch):
+    (tmp_path / "compiling_planner.py").write_text(COMPILES % time.time_ns())
+    monkeypatch.syspath_prepend(tmp_path)
+    said, workers = [], Workers(1)
+    try:
+        slot = workers.page(said.append)
+        words = (WORDS[0], "planner._target_=compiling_planner.Compiles", "horizon_s=60")
+        workers.ask(Task(slot, workers.move(slot), 0, 0, words, now_s()))
+        wait_for(lambda: any(one.figures or one.refused for one in said))
+        wait_for(lambda: workers.compiled is None)
+    finally:
+        workers.close()
+    heard = [one.compiled for one in said if one.compiled is not None]
+    assert heard == sorted(heard)
+    assert heard[-1] > 0
+    assert said[-1].compiled is None
+    assert not any(one.refused for one in said)
 
 
 @pytest.mark.slow
@@ -297,6 +422,21 @@ def test_a_page_at_fault_does_not_end_the_answers_of_others(heard, capsys):
     assert capsys.readouterr().err.count("ZeroDivisionError: ") == 2
     hear(0)
     assert len(said) == 1
+
+
+def test_all_pages_hear_of_the_process_that_has_compiled_most(heard):
+    workers, said, _ = heard
+    other = []
+    workers.page(other.append)
+    reader, writer = CONTEXT.Pipe(duplex=False)
+    for one in (Compiled(1, 5), Compiled(2, 3), Compiled(1, 9), Compiled(1), Compiled(2)):
+        writer.send(one)
+    writer.close()
+    workers._listen(reader)
+    assert [one.compiled for one in said] == [5, 5, 9, 9, 3, 3, None, None]
+    assert [one.side for one in said[:2]] == [0, 1]
+    assert [one.compiled for one in other] == [5, 5, 9, 9, 3, 3, None, None]
+    assert workers.compiled is None
 
 
 def test_a_newer_question_or_move_ends_the_examination_of_decisions(heard, monkeypatch, tmp_path):

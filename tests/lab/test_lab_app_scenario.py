@@ -48,6 +48,17 @@ def test_a_control_moved_back_leaves_no_trace():
     assert moved.moved("network", "mobile").moved("workload.rate", 0.1) == state
 
 
+def test_the_menu_of_links_says_what_their_mix_is():
+    links = State().controls["network"]
+    shown = dict(zip(links.options, links.labels, strict=True))
+    assert shown["mobile"] == "mobile: 50 % 4G-LTE, 30 % 5G-NSA-Low-Band, 20 % 5G-NSA-mmWave"
+    assert all(label.startswith(f"{name}: ") for name, label in shown.items())
+    for name in ("home", "low_band"):
+        mix = compose(["experiment=speech_small", f"network={name}"]).network.technologies
+        for link, share in mix.items():
+            assert f"{100 * share:g} % {link}" in shown[name]
+
+
 @pytest.mark.parametrize("experiment", SCENARIOS)
 def test_every_position_of_a_control_can_be_shared(experiment):
     for one in controls(experiment).values():

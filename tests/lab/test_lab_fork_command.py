@@ -88,3 +88,20 @@ def test_a_run_that_cannot_be_repeated_is_refused(directory, tmp_path, capsys):
 def test_bad_input_is_refused(words, said, directory, capsys):
     assert ask(directory, *words) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--at-s", "-5"],
+        ["--at-s", "70"],
+        ["--at-s", "20", "--machines", "clod=1"],
+        ["--at-s", "20", "--event", "rate_change,at_s:10,factor:3"],
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_simulated(words, directory, monkeypatch, capsys):
+    monkeypatch.setattr(
+        "lab.forks.run_on_disk.result_of", lambda *_, **__: pytest.fail("simulated")
+    )
+    assert ask(directory, *words) == 2
+    assert capsys.readouterr().err.count("\n") == 1

@@ -184,7 +184,7 @@ def test_a_fork_is_kept_and_can_be_explained_but_not_forked(ran, place):
     with pytest.raises(InputError, match="is a fork"):
         single_runs.fork(asked("fork", **{**cut, "run": one["run"]}), place, lambda _: None)
     with pytest.raises(InputError, match="is after the end of the run"):
-        single_runs.fork(asked("fork", **{**cut, "at_s": 70.0}), place, lambda _: None)
+        single_runs.fork(asked("fork", **{**cut, "at_s": 70.0}), place, pytest.fail)
 
 
 def test_a_metric_without_a_value_is_said_to_have_none(place):
