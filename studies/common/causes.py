@@ -147,14 +147,9 @@ CHANGES: tuple[Change, ...] = (
     Change(
         "links of users are better",
         "links of users",
-        (Step("WiFi only", always("network=wifi")),),
-    ),
-    Change(
-        "links of users are worse",
-        "links of users",
         (
-            Step("50 % 4G, 30 % low-band 5G, 20 % mmWave", always("network=mobile")),
-            Step("4G only", always("network=lte")),
+            Step("70 % WiFi, 20 % 4G, 10 % low-band 5G", always("network=home")),
+            Step("WiFi only", always("network=wifi")),
         ),
     ),
     Change(

@@ -7,9 +7,6 @@ while in use. Cost and response time are measured in these clusters. Each scene 
 queries. Queries stay for ten minutes on average, and runs last an hour, as in the paper. Goodput is
 measured in the second half, when the number of queries is steady.
 
-Links are those of devices at home. On the links of `network=mobile`, not even the optimum serves a
-third of the time, so planners could not be told apart.
-
 Planners profile in a pool of rented boards, four for every 25 queries (`boards`), and pay for them.
 The paper does not give the number of its profiling machines, which matters for planners that use up
 their budget: `studies.experiments.caps` and the atlas vary it.
@@ -77,7 +74,6 @@ def scene(application: str, size: Size, cluster: str) -> tuple[str, ...]:
     return (
         f"application={APPLICATIONS[application]}",
         "cluster=small",
-        "network=home",
         f"horizon_s={size.horizon_s:g}",
         f"workload.rate={size.rate:.6g}",
         f"workload.lifetime_mean_s={LIFETIME_S:g}",
