@@ -134,7 +134,7 @@ WRONG = [
     ("run", {"settings": {"horizon_s": 1e300}}, "horizon_s: must be a number of at most"),
     ("compare", {"changes": []}, "changes=.*: must have 1 or more items"),
     ("compare", {"changes": [{}]}, "changes.0: must have settings or a planner"),
-    ("compare", {"changes": [{"settings": {"horizon_s": 120}}]}, "changes nothing"),
+    ("compare", {"changes": [{"settings": {"horizon_s": 80}}]}, "changes nothing"),
     ("capacity", {"vary": {"cluster.nodes.cloud.count": [1]}}, "at_least or at_most: give"),
     ("sensitivity", {"vary": {"seed": [1, 2]}}, "seed: no such key of a scenario"),
 ]
@@ -195,7 +195,8 @@ def test_a_cancelled_call_ends_its_process(assistant, place):
 
 def test_only_the_protocol_is_on_standard_output(assistant, streams):
     assistant.answer("list_scenarios")
-    lines = (streams / "output.txt").read_text().splitlines()
+    text = (streams / "output.txt").read_text()
+    lines = text[: text.rfind("\n") + 1].splitlines()  # the end may still be on its way to the file
     assert lines
     assert all(json.loads(line)["jsonrpc"] == "2.0" for line in lines)
     errors = (streams / "errors.txt").read_text()
