@@ -25,7 +25,7 @@ FIGURES = (
     ("total_cost_usd", "cost with profiling, $"),
     ("latency_mean_s", "mean latency, s"),
     ("response_time_p50_s", "response time, median, s"),
-    ("planning_charged_s", "planning, charged s"),
+    ("planning_charged_s", "planning, charged, s"),
 )
 """What is shown of each planner: names of numbers, and words for them."""
 STYLE = """
