@@ -13,7 +13,7 @@ from lab.runs.run_directory import write_aside
 from studies import page
 from studies.common import store
 from studies.options import add_options
-from studies.registry import FIGURES, STUDIES, TOGETHER, chosen
+from studies.registry import BEYOND, FIGURES, STUDIES, TOGETHER, chosen
 from studies.steps import Made, judged, run, scale_of
 
 OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
@@ -64,8 +64,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _show(name: str, made: Made, options: Namespace) -> None:
-    """Store the result of a complete study; print its tables and verdicts."""
-    if not options.quick and not options.planners:
+    """Store the result of a complete study of the page; print its tables and verdicts."""
+    if name in BEYOND and not options.quick and not options.planners:
         seeds = "" if options.seeds is None else f" --seeds {options.seeds[0]}"
         about = store.StudyHeader(
             f"python -m studies {name}{seeds}", made.seeds, made.core_s, made.runs

@@ -140,11 +140,11 @@ def profiled(found: Result) -> pl.DataFrame:
 def measured(found: Result) -> pl.DataFrame:
     """Return the last profile of each configuration that was profiled for the query itself.
 
-    ``beside`` numbers those of equal price around 0, so that they can be drawn side by side.
+    ``place`` numbers those of equal price around 0, so that they can be drawn side by side.
     """
     number = pl.int_range(pl.len()) - (pl.len() - 1) / 2
     own = profiled(found).filter(~pl.col("ahead")).sort("usd_per_hour", "accuracy")
-    return own.with_columns(number.over("usd_per_hour").alias("beside"))
+    return own.with_columns(number.over("usd_per_hour").alias("place"))
 
 
 def chosen(found: Result) -> str | None:
@@ -165,7 +165,7 @@ def compass(path: Path) -> Path:
     _every(axes, _floor(found), "true accuracy")
     for row in measured(found).iter_rows(named=True):
         items, mean = row["samples"], row["accuracy_mean"]
-        x = row["usd_per_hour"] + APART * row["beside"]
+        x = row["usd_per_hour"] + APART * row["place"]
         half = float(t.ppf(0.975, items - 1)) * (row["accuracy_variance"] / items) ** 0.5
         kind = CHOSEN if row["configuration"] == best else FEW if items <= FIRST else MORE
         color, marker, size = LOOKS[kind]
