@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from lab.common.errors import InputError, choices
 from studies.common.study import PaperStudy, Study
-from studies.experiments import backhaul, caps, near_optimal, profiling, rough_world
+from studies.experiments import near_optimal, profiling, profiling_limits, rough_world
 from studies.paper.figures import (
     ablations,
     cost,
@@ -44,8 +44,7 @@ SAME_AS = {"12": "11", "19": "10", "20": "10", "21": "10"}
 """Figures that the study of another figure includes."""
 
 BEYOND: Mapping[str, Study] = {
-    "caps": caps,
-    "backhaul": backhaul,
+    "profiling_limits": profiling_limits,
     "near_optimal": near_optimal,
     "profiling": profiling,
     "rough_world": rough_world,

@@ -9,7 +9,7 @@ measured in the second half, when the number of queries is steady.
 
 Planners profile in a pool of rented boards, four for every 25 queries (`boards`), and pay for them.
 The paper does not give the number of its profiling machines, which matters for planners that use up
-their budget: `studies.experiments.caps` and the atlas vary it.
+their budget: `studies.experiments.profiling_limits` and the atlas vary it.
 """
 
 from collections.abc import Sequence

@@ -10,8 +10,9 @@ import polars as pl
 from lab.common.errors import InputError
 from lab.run_cache.jobs import Job
 from studies.common.claims import Finding
+from studies.common.verdicts import FIRST_SEED
 
-SEEDS = range(10)
+SEEDS = range(FIRST_SEED, FIRST_SEED + 10)
 """Seeds of a study that does not set its own."""
 
 QUICK_SEEDS = 2

@@ -287,7 +287,7 @@ def test_every_study_names_runs_that_differ(name: str) -> None:
         told = {(job.overrides, job.seed) for job in jobs}
         labels = {(tuple(job.labels.items()), job.seed) for job in jobs}
         assert len(labels) == len(jobs)
-        assert len(told) >= len(jobs) / 2  # The caps share their middle.
+        assert len(told) >= len(jobs) / 2  # The limits share a value.
 
 
 def test_the_page_follows_from_the_stored_results() -> None:

@@ -19,8 +19,8 @@ def test_planners_are_refused_where_an_experiment_has_its_own(name, capsys, monk
     assert said.endswith(" are fixed; leave out --planners, or name another study\n")
 
 
-def test_a_planner_that_does_not_have_a_cap_is_refused_in_one_sentence(capsys, tmp_path) -> None:
-    words = ["caps", "--planners", "compass,compass_cost", "--quick", "--seeds", "1"]
+def test_a_planner_that_does_not_have_a_limit_is_refused_in_one_sentence(capsys, tmp_path) -> None:
+    words = ["profiling_limits", "--planners", "compass,compass_cost", "--quick", "--seeds", "1"]
     assert main([*words, "--cache", str(tmp_path)]) == 2
     said = capsys.readouterr().err
     assert said.startswith("studies: planner.samples=25: there is no key planner.samples")
@@ -83,7 +83,7 @@ def test_studies_are_chosen_by_name_or_by_figure(words, names) -> None:
     assert chosen(words) == names
 
 
-@pytest.mark.parametrize("word", ["22", "caps"])
+@pytest.mark.parametrize("word", ["22", "profiling_limits"])
 def test_only_figures_are_reproduced(word, capsys, tmp_path) -> None:
     assert tools(["reproduce", word, "--out", str(tmp_path)]) == 2
     said = f"compass-lab: FIGURE={word}: there is no such figure; choose one of 2, 4, 8, 10, 11"

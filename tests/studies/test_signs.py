@@ -10,7 +10,7 @@ from lab.analysis.paired import EXPLAINED, UNBOUNDED
 from studies.common.claims import Finding, Verdict
 from studies.common.tables import AT_LEAST, HEADS, means
 from studies.common.verdicts import Decision
-from studies.experiments import backhaul, caps
+from studies.experiments import profiling_limits
 from studies.paper.figures import ablations, cost, goodput, histories, profiling_cost
 from studies.paper.page import Section, page
 
@@ -114,7 +114,6 @@ def compared(*theirs: float, **labels: Any) -> pl.DataFrame:
 SECTIONS = {
     "goodput": (goodput, {"scene": "speech, small", "cluster": "limited"}),
     "ablations": (ablations, {"scene": "speech", "cluster": "limited"}),
-    "backhaul": (backhaul, {"mbps": 1, "cluster": "limited"}),
 }
 
 
@@ -129,12 +128,12 @@ def test_a_table_with_signs_says_what_they_mean(name: str) -> None:
     assert EXPLAINED not in [*study.lines(compared(1.0, 1.0, 1.0, **labels))]
 
 
-def test_caps_explain_intervals_without_an_upper_end() -> None:
-    labels = {"application": "speech", "cap": "items", "value": 25}
-    text = "\n".join(caps.lines(compared(1.0, 0.0, 1.0, **labels)))
+def test_limits_explain_intervals_without_an_upper_end() -> None:
+    labels = {"scene": "speech", "limit": "items", "value": 25, "cluster": "limited"}
+    text = "\n".join(profiling_limits.lines(compared(1.0, 0.0, 1.0, **labels)))
     assert "| 3 [≥ 0.952] |" in text
     assert text.count(EXPLAINED) == 1
-    text = "\n".join(caps.lines(compared(1.0, 1.0, 1.0, **labels)))
+    text = "\n".join(profiling_limits.lines(compared(1.0, 1.0, 1.0, **labels)))
     assert "| 2 [2, 2] |" in text
     assert EXPLAINED not in text
 
