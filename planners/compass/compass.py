@@ -7,6 +7,7 @@ from itertools import islice
 from planners.common.orders import give_up
 from planners.common.ranges import InRange, NonNegative, Positive
 from planners.common.stays import note_stays
+from planners.compass.runtime.audits import AUDITS
 from planners.compass.runtime.fleet import recover_lost, standing_of
 from planners.compass.runtime.orders import (
     Wanted,
@@ -18,7 +19,7 @@ from planners.compass.runtime.orders import (
 )
 from planners.compass.runtime.watch import Runtime, Watch, active_record, serving
 from planners.compass.scheduling.rebidding import Retries, remember_refused, retries
-from planners.compass.scheduling.repacking import to_order, under_way
+from planners.compass.scheduling.repacking import REPACK, to_order, under_way
 from planners.compass.scheduling.scheduler import Award, Bid, PriceMatching, Scheduler
 from planners.compass.search.search import CmboSearch, Search
 from planners.compass.state.pools import Market, Pools, takes_of
@@ -30,12 +31,13 @@ from planners.compass.state.records import (
     seen_search_state,
     seen_search_states,
     service_state,
-    shared,
     update_service,
-    update_shared,
 )
 from scenarios.queries import Query
 from sim import Planner, PlanningContext
+
+LOOKED_S = "compass looked"
+"""Key of the record of the time of the last check of deployments."""
 
 LIKELY = 0.25
 """The least probability of meeting the SLO at which a plan beyond the headroom is deployed.
@@ -80,7 +82,7 @@ class Compass(InRange, Planner):
         replan_every_s: seconds between two ticks, at which waiting queries can get free resources.
     """
 
-    query_records = QUERY_RECORDS
+    query_records = (*QUERY_RECORDS, AUDITS)
 
     search: Search = field(default_factory=CmboSearch)
     scheduler: Scheduler = field(default_factory=PriceMatching)
@@ -112,7 +114,7 @@ class Compass(InRange, Planner):
         further = self._to_search_further(context, asking) if look and self.improve_s else ()
         new = self._serve(context, market, busy, asking, further)
         if look:
-            update_shared(context, looked_s=context.now_s)
+            context.remember(LOOKED_S, context.now_s)
             busy |= {*orders_of(context), *context.world.loading}
             busy |= self._look_after(context, market, busy, held_up)
             if self.improve_s and not new:
@@ -120,7 +122,7 @@ class Compass(InRange, Planner):
 
     def _look_due(self, context: PlanningContext) -> bool:
         """Return whether the check of running queries every ``watch_every_s`` seconds is due."""
-        last_s = shared(context).looked_s
+        last_s: float = context.recall(LOOKED_S) or 0.0
         return context.now_s // self.watch_every_s > last_s // self.watch_every_s
 
     def _market(self, context: PlanningContext) -> Market:
@@ -263,7 +265,7 @@ class Compass(InRange, Planner):
         found = self.scheduler.regrouping.repack(context, market, self.search, wanting)
         if found is None:
             return set()
-        update_shared(context, repack=found)
+        context.remember(REPACK, found)
         busy, _ = self._carry_out(context, market)
         return busy
 

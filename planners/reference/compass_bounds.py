@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from planners.compass.compass import Compass
-from planners.compass.search.beliefs import beliefs_of
 from planners.compass.search.search import CmboSearch
 from planners.compass.state.pools import Market
 from planners.compass.state.records import Offer, ProfiledConfig, keep_search_state, search_state
@@ -130,7 +129,7 @@ class WholeSearch(CmboSearch):
         count = len(context.world.pipeline.configurations)
         every = {index: _shown(context, query, index) for index in range(count)}
         found = replace(search_state(context, query), profiled=every, exhausted=True)
-        beliefs = beliefs_of(self, context, query, market, found)
+        beliefs = self.beliefs(context, query, market, found)
         offers = beliefs.offers(len(context.bulk.view(query, self.model.choices)))
         keep_search_state(context, query, replace(found, offers=offers))
         return offers

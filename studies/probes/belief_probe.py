@@ -9,7 +9,6 @@ import polars as pl
 
 from lab.runs.api import Result
 from planners.compass.compass import Compass
-from planners.compass.search.beliefs import beliefs_of
 from planners.compass.search.history import Prior
 from planners.compass.search.search import CmboSearch
 from planners.compass.state.records import (
@@ -52,8 +51,8 @@ class BeliefProbe(Compass):
         assert isinstance(search, CmboSearch), "there are no surrogates to look at"
         market, warm_start = self._market(context), search.warm_start
         without = replace(search, warm_start=replace(warm_start, histories=0, ahead=0))
-        cold = beliefs_of(without, context, query, market, SearchState())
-        combined = beliefs_of(search, context, query, market, SearchState())
+        cold = without.beliefs(context, query, market, SearchState())
+        combined = search.beliefs(context, query, market, SearchState())
         histories = combined.configurations.histories
         truth = context.bulk.truth(query)
         true_s = truth.operator_time_s.sum(axis=1)

@@ -8,10 +8,12 @@ from math import inf, isnan, sqrt
 import numpy as np
 from scipy.special import stdtrit
 
-from planners.compass.state.records import dataset_state, update_dataset
 from scenarios.compiled import compiled
 from scenarios.numerics import Floats, Ints
 from sim import PlanningContext
+
+STRATA = "compass strata"
+"""Key of the record of a data set's `Strata`, by their number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,11 +52,10 @@ def _nearest(features: Floats, centre: Floats, scale: Floats, centroids: Floats)
 
 def strata_of(context: PlanningContext, dataset: str, count: int) -> Strata:
     """Return the strata of a data set, found at the first call and then remembered."""
-    strata = dataset_state(context, dataset).strata
-    known = strata.get(count)
+    known: Strata | None = context.recall((STRATA, dataset, count))
     if known is None:
         known = cluster(context.bulk.features(dataset), count)
-        update_dataset(context, dataset, strata={**strata, count: known})
+        context.remember((STRATA, dataset, count), known)
     return known
 
 

@@ -22,6 +22,7 @@ from planners.compass.profiling.estimates import (
     strata_of,
     stratified_mean,
 )
+from planners.compass.state.records import ProfiledConfig
 from scenarios.applications.pipeline import Configuration
 from scenarios.compiled import compiled
 from scenarios.numerics import Floats, Ints
@@ -51,6 +52,20 @@ class Belief:
         if self.verdict is not None:
             return self.verdict
         return floor is None or self.accuracy >= floor
+
+    def as_profile(self, confirmed: bool = False) -> ProfiledConfig:
+        """Return the result in the form in which searches keep it."""
+        measured = self.estimate.measurement
+        return ProfiledConfig(
+            self.accuracy,
+            self.variance,
+            self.verdict,
+            self.count,
+            measured.operator_mean_s,
+            measured.time_cv,
+            measured.normalised,
+            confirmed,
+        )
 
 
 class Profiler(InRange, ABC):

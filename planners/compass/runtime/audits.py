@@ -1,18 +1,22 @@
 """Audits measure a running query's accuracy, to detect a missed floor or changed content."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from planners.common.weak_cache import KEPT
 from planners.compass.profiling.estimates import LEAST_VARIANCE, decided
-from planners.compass.state.records import ProfiledConfig, dataset_state, update_dataset
+from planners.compass.state.records import ProfiledConfig
 from scenarios.compiled import compiled
 from scenarios.numerics import Floats
 from scenarios.numerics.sums import total
 from scenarios.queries import Query
 from sim import PlanningContext
+
+AUDITS, DRIFTED_S = "compass audits", "compass drifted"
+"""Keys of the records of a query's audits, and of recent times of drift in a data set."""
 
 RUNNING = "compass running"
 """Key of the number of running queries of each data set in `KEPT`."""
@@ -120,7 +124,7 @@ def _mean(sums: Floats) -> tuple[float, float, float]:
 
 def others_drifted(context: PlanningContext, query: Query) -> bool:
     """Return whether many queries of the data set drifted, so that this one probably did too."""
-    alarms = dataset_state(context, query.dataset).drifted_s
+    alarms: Sequence[float] = context.recall((DRIFTED_S, query.dataset)) or ()
     recent = sum(at_s > context.now_s - COMMON_WITHIN_S for at_s in alarms)
     if recent < COMMON_LEAST:
         return False
@@ -134,6 +138,6 @@ def _running(context: PlanningContext) -> Counter[str]:
 
 def note_drift(context: PlanningContext, query: Query) -> None:
     """Record that a query's content has changed."""
-    alarms = dataset_state(context, query.dataset).drifted_s
+    alarms: Sequence[float] = context.recall((DRIFTED_S, query.dataset)) or ()
     kept = [at_s for at_s in alarms if at_s > context.now_s - COMMON_WITHIN_S]
-    update_dataset(context, query.dataset, drifted_s=(*kept, context.now_s))
+    context.remember((DRIFTED_S, query.dataset), (*kept, context.now_s))

@@ -11,11 +11,12 @@ from planners.compass.state.records import (
     keep_search_state,
     publish_order,
     seen_search_states,
-    shared,
     update_service,
-    update_shared,
 )
 from sim import Plan, PlanningContext
+
+PLANS, STANDING = "compass plans", "compass standing"
+"""Keys of the records of the plans that the last call saw, and of the stations that serve them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +34,7 @@ def fleet_of(context: PlanningContext) -> Fleet:
     Only queries whose plan has changed since the last call, or which had no record then, are looked
     up.
     """
-    before = shared(context).plans or SeenPlans([], {}, Fleet.of({}))
+    before: SeenPlans = context.recall(PLANS) or SeenPlans([], {}, Fleet.of({}))
     plans, running = context.world.plans, context.bulk.running_by_id
     searching = {query.id: query for query in context.bulk.searching if query.id in plans}
     queries = [*running, *searching]
@@ -46,18 +47,18 @@ def fleet_of(context: PlanningContext) -> Fleet:
     if len(uses) < len(found):
         now = {query: plan for query, plan in now.items() if query in uses or query not in found}
     fleet = before.fleet.changed(list(now), uses)
-    update_shared(context, plans=SeenPlans(queries, now, fleet))
+    context.remember(PLANS, SeenPlans(queries, now, fleet))
     return fleet
 
 
 def standing_of(context: PlanningContext, takes: ResourceUse, pools: Pools) -> Standing:
     """Return the stations of active plans; the last result is reused if no plan has changed."""
     fleet = fleet_of(context)
-    last = shared(context).standing
+    last: Standing | None = context.recall(STANDING)
     if last is not None and last.fleet is fleet and last.takes is takes and last.pools is pools:
         return last
     standing = Standing(fleet, takes, pools)
-    update_shared(context, standing=standing)
+    context.remember(STANDING, standing)
     return standing
 
 

@@ -8,7 +8,7 @@ floor or differs from profiling.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from math import fsum, inf, isfinite
 from typing import Annotated, NamedTuple
@@ -17,7 +17,14 @@ import numpy as np
 
 from planners.common.ranges import Count, InRange, Level, NonNegative
 from planners.common.windows import whole_window
-from planners.compass.runtime.audits import NOTHING, Audits, note_drift, others_drifted, with_more
+from planners.compass.runtime.audits import (
+    AUDITS,
+    NOTHING,
+    Audits,
+    note_drift,
+    others_drifted,
+    with_more,
+)
 from planners.compass.search.query_plans import loaded_factors
 from planners.compass.state.pools import Pools, Uses, takes_of
 from planners.compass.state.records import (
@@ -28,13 +35,14 @@ from planners.compass.state.records import (
     publish_search_state,
     seen_search_state,
     service_state,
-    shared,
     update_service,
-    update_shared,
 )
 from scenarios.queries import Query
 from scenarios.ranges import Range
 from sim import Plan, PlanningContext, PlanView, WindowReport
+
+SETTLED = "compass settled"
+"""Key of the record of the queries that passed their checks, a `Settled` for each."""
 
 LIKELY_ALPHA = 0.05
 """Level of a query's drift test if many other queries of its data set have drifted."""
@@ -117,7 +125,7 @@ class Watch(InRange, Runtime):
                     self._audit_due_s(context, query, since_s),
                     self._allowed(query),
                 )
-        update_shared(context, settled=settled)
+        context.remember(SETTLED, settled)
         return found
 
     def _late(
@@ -166,7 +174,7 @@ class Watch(InRange, Runtime):
         if not context.world.background_lanes:
             return False  # the audit stays due
         configuration = known.plan.configuration.index
-        audits = service_state(context, query.id).audits or Audits(configuration, 0.0)
+        audits: Audits = context.recall((AUDITS, query.id)) or Audits(configuration, 0.0)
         left_s = context.remaining(query)
         estimate = context.measure_live_accuracy(query, self.audit_samples)
         took_s = left_s - context.remaining(query)
@@ -177,7 +185,7 @@ class Watch(InRange, Runtime):
         found = seen_search_state(context, query.id) or SearchState()
         alarm = self._alarming(context, query, audits, floor, found.profiled.get(configuration))
         kept = audits._replace(sums=NOTHING) if alarm else audits
-        update_service(context, query.id, audits=kept)
+        context.remember((AUDITS, query.id), kept)
         if alarm:
             context.resample(query)
             emptied = SearchState(
@@ -190,7 +198,7 @@ class Watch(InRange, Runtime):
         """Return the time at which the next audit of a query is due, or infinity for never."""
         if query.slo.accuracy is None or not self.audit_every_s:
             return inf
-        audits = service_state(context, query.id).audits
+        audits: Audits | None = context.recall((AUDITS, query.id))
         return max(since_s + self.audit_every_s, audits.next_s if audits else 0.0)
 
     def _alarming(
@@ -213,7 +221,7 @@ class Watch(InRange, Runtime):
 
 def _still_settled(context: PlanningContext) -> dict[int, Settled]:
     """Return the settled queries, by id, whose plan is unchanged and which need no audit now."""
-    before = shared(context).settled
+    before: Mapping[int, Settled] = context.recall(SETTLED) or {}
     now_s, plans = context.now_s, context.world.plans
     return {
         query: each

@@ -21,14 +21,15 @@ from planners.compass.state.pools import Market, opens, room_in, share_taken
 from planners.compass.state.records import (
     Offer,
     service_state,
-    shared,
     update_service,
-    update_shared,
 )
 from scenarios.compiled import compiled
 from scenarios.numerics import Bools, Floats, Ints
 from scenarios.queries import Query
 from sim import PlanningContext
+
+REFUSED = "compass refused"
+"""Key of the record of refused bids, a `Refused` for each call; the last with a query counts."""
 
 MOST_HOPEFUL = 4
 """Largest number of refused queries that are hopeful at one tick."""
@@ -230,7 +231,7 @@ def retries(
 
     The plans of a refused bid are reused for ``known_for_s``.
     """
-    parts = shared(context).refused
+    parts: Sequence[Refused] = context.recall(REFUSED) or ()
     if not parts:
         return Retries(context, pause_s)
     if context.trigger != "tick":
@@ -242,7 +243,7 @@ def retries(
     known = Refused.joined(parts)
     still = known.only(_last_named(known.asked, np.sort(np.concatenate([ids, searching]))))
     if still is not parts[0]:
-        update_shared(context, refused=(still,))
+        context.remember(REFUSED, (still,))
     recent = context.now_s < still.judged_s + known_for_s
     free = np.fromiter(filterfalse({*busy}.__contains__, waiting), np.int64)
     rows = recent & _last_named(still.asked, np.sort(free))
@@ -271,7 +272,7 @@ def remember_refused(
 ) -> None:
     """Record refused bids in place of earlier ones; ``most`` is `Scheduler.most`."""
     if bids:
-        parts = shared(context).refused
-        update_shared(context, refused=(*parts, Refused.of(bids, most, context.now_s)))
+        parts: Sequence[Refused] = context.recall(REFUSED) or ()
+        context.remember(REFUSED, (*parts, Refused.of(bids, most, context.now_s)))
         for bid in bids:
             update_service(context, bid.query.id, refused=bid.plans)

@@ -20,10 +20,13 @@ from planners.compass.runtime.orders import orders_of
 from planners.compass.scheduling.station_table import StationTable
 from planners.compass.search.search import Search
 from planners.compass.state.pools import Fleet, Market
-from planners.compass.state.records import Offer, search_state, shared, update_shared
+from planners.compass.state.records import Offer, search_state
 from scenarios.numerics import Ints
 from scenarios.queries import Query
 from sim import Choices, Plan, PlanningContext
+
+REPACK, REPACKED_S = "compass repack", "compass repacked"
+"""Keys of the records of the regrouping under way, and of the time of the last attempt."""
 
 LEAST_HOPE = 0.05
 """The least probability of meeting the floor at which an unprofiled configuration is tried.
@@ -94,7 +97,7 @@ class ShareStations(InRange, Regrouping):
 
     def due(self, context: PlanningContext) -> bool:
         """Return whether ``every_s`` has passed since the last attempt."""
-        last_s = shared(context).repacked_s
+        last_s: float | None = context.recall(REPACKED_S)
         return last_s is None or context.now_s >= last_s + self.every_s
 
     def repack(
@@ -104,7 +107,7 @@ class ShareStations(InRange, Regrouping):
         orders = orders_of(context)
         if not wanting:
             return None
-        update_shared(context, repacked_s=context.now_s)
+        context.remember(REPACKED_S, context.now_s)
         ordered = Fleet.of({query: order.uses for query, order in orders.items()})
         looked_at = self._looked_at(context, market, wanting, {*orders, *context.world.loading})
         switch = np.array([self._moving(context, query) for query in looked_at])
@@ -186,7 +189,7 @@ def lost_by_moving_s(context: PlanningContext, query: Query) -> float:
 
 def under_way(context: PlanningContext) -> PendingRepack | None:
     """Return the last regrouping, or None once it is so old that all its machines are drained."""
-    last = shared(context).repack
+    last: PendingRepack | None = context.recall(REPACK)
     if last is None or not last.offers:
         return None
     return last if context.now_s <= last.since_s + context.world.cluster.drain_timeout_s else None
@@ -222,5 +225,5 @@ def to_order(
     if all(offer is None for offer in left.values()):
         left = {}
     if len(left) < len(last.offers):
-        update_shared(context, repack=replace(last, offers=left))
+        context.remember(REPACK, replace(last, offers=left))
     return missing

@@ -8,7 +8,6 @@ import numpy as np
 
 from planners.common.windows import share_in_time
 from planners.compass.runtime.watch import serving
-from planners.compass.search.beliefs import beliefs_of
 from planners.compass.search.search import Search
 from planners.compass.state.pools import Fleet, Market
 from planners.compass.state.records import Candidates, Offer, keep_search_state, search_state
@@ -40,7 +39,7 @@ class StationTable:
     def __post_init__(self) -> None:
         context, queries = self.context, self.queries
         self._beliefs = [
-            beliefs_of(self.search, context, query, self.market, search_state(context, query))
+            self.search.beliefs(context, query, self.market, search_state(context, query))
             for query in queries
         ]
         self._active = [

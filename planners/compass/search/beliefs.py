@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from math import exp, inf
 from statistics import NormalDist
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -33,9 +32,6 @@ from scenarios.applications.pipeline import Pipeline
 from scenarios.numerics import Bools, Floats, Ints
 from scenarios.queries import Query
 from sim import PlanningContext
-
-if TYPE_CHECKING:  # The search module imports this one.
-    from planners.compass.search.search import Search
 
 ENCODINGS = {"one_hot": one_hot, "ordinal": ordinal, "mixed": mixed}
 """The functions that compute features of configurations, by name of the encoding."""
@@ -402,20 +398,6 @@ class Beliefs:
         return kept_if_lognormal(
             latency_s, self._bound_s, error_of(self._model.headroom, certainty)
         )
-
-
-def beliefs_of(
-    search: "Search", context: PlanningContext, query: Query, market: Market, found: SearchState
-) -> Beliefs:
-    """Return the beliefs about a query's plans under the parameters of a search."""
-    features = ENCODINGS[search.encoding]
-    return Beliefs(
-        search.model,
-        search.warm_start,
-        features,
-        search.profiler,
-        *(context, query, market, found),
-    )
 
 
 def _domain(pipeline: Pipeline, features: Callable[[Pipeline], Floats]) -> Domain:

@@ -36,16 +36,17 @@ from planners.compass.search.cmbo import LOG_TIME_SCALE, SHORTEST_S, Domain
 from planners.compass.state.records import (
     History,
     Seen,
-    dataset_state,
     search_settled,
     seen_search_states,
-    update_dataset,
 )
 from scenarios.applications.pipeline import Pipeline
 from scenarios.compiled import compiled
 from scenarios.numerics import Floats, Ints, Singles
 from scenarios.queries import Query
 from sim import PlanningContext
+
+DEPARTED, OFFLINE = "compass departed", "compass offline"
+"""Keys of a data set's records: its `DepartedHistories`, and its offline `History`."""
 
 LOOKED_AT = 200
 """Number of the latest histories that are considered, of present and of departed queries each."""
@@ -277,8 +278,8 @@ def known_histories(
 
 def _left(context: PlanningContext, dataset: str, least_measured: int) -> HistoryStore:
     """Return the histories of departed queries of a data set."""
-    departed = dataset_state(context, dataset).departed
-    left = departed.get(least_measured)
+    key = DEPARTED, dataset, least_measured
+    left: DepartedHistories | None = context.recall(key)
     if left is None:
         left = DepartedHistories(HistoryStore.of([], []), np.zeros(0, dtype=np.int64))
     before, last = left.last, islice(context.bulk.last_departed(), LOOKED_AT)
@@ -287,7 +288,7 @@ def _left(context: PlanningContext, dataset: str, least_measured: int) -> Histor
     many = settled.index(False) if False in settled else len(new)
     if many:
         left = left.and_also(context, new[:many], dataset, least_measured)
-        update_dataset(context, dataset, departed={**departed, least_measured: left})
+        context.remember(key, left)
     if many < len(new):  # later calls may see more of these
         left = left.and_also(context, new[many:], dataset, least_measured)
     return left.known
@@ -327,11 +328,10 @@ def profiled_ahead(
     """
     if samples == 0:
         return None
-    offline = dataset_state(context, dataset).offline
-    known = offline.get(samples)
+    known: History | None = context.recall((OFFLINE, dataset, samples))
     if known is None:
         known = _profile(context, dataset, samples, features, apart)
-        update_dataset(context, dataset, offline={**offline, samples: known})
+        context.remember((OFFLINE, dataset, samples), known)
     return known if known.measured else None
 
 

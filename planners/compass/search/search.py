@@ -12,11 +12,17 @@ from typing import Literal
 
 from planners.common.ranges import BelowOne, Count, InRange, Level, WholeNumber
 from planners.compass.profiling.profiler import Belief, Profiler, StratifiedProfiler
-from planners.compass.search.beliefs import ENCODINGS, Beliefs, beliefs_of
+from planners.compass.search.beliefs import ENCODINGS, Beliefs
 from planners.compass.search.history import WarmStart
 from planners.compass.search.planning_model import PlanningModel
 from planners.compass.state.pools import Market
-from planners.compass.state.records import Offer, ProfiledConfig, keep_search_state, search_state
+from planners.compass.state.records import (
+    Offer,
+    ProfiledConfig,
+    SearchState,
+    keep_search_state,
+    search_state,
+)
 from scenarios.applications.pipeline import Configuration
 from scenarios.numerics import Floats
 from scenarios.queries import Query
@@ -140,7 +146,7 @@ class Search(InRange, ABC):
         before = search_state(context, query)
         start_s = context.remaining(query)
         until_s = max(0.0, start_s - seconds)
-        beliefs = beliefs_of(self, context, query, market, before)
+        beliefs = self.beliefs(context, query, market, before)
         known = beliefs.configurations
         certain = self.profiler.decision.certainty is not None
         # With a stated certainty, configurations are proposed again while more items can pay.
@@ -192,12 +198,24 @@ class Search(InRange, ABC):
         keep_search_state(context, query, after)
         return offers
 
+    def beliefs(
+        self, context: PlanningContext, query: Query, market: Market, found: SearchState
+    ) -> Beliefs:
+        """Return the beliefs about a query's plans, given the state of its search."""
+        return Beliefs(
+            self.model,
+            self.warm_start,
+            ENCODINGS[self.encoding],
+            self.profiler,
+            *(context, query, market, found),
+        )
+
     def judge(
         self, context: PlanningContext, query: Query, market: Market, number: int
     ) -> Offer | None:
         """Return the beliefs about the plan at index ``number``, or None if it was not profiled."""
         found = search_state(context, query)
-        return beliefs_of(self, context, query, market, found).judge(number)
+        return self.beliefs(context, query, market, found).judge(number)
 
     def confirm(self, context: PlanningContext, query: Query, market: Market, index: int) -> bool:
         """Profile an active configuration further, and test it more strictly than the search did.
@@ -221,7 +239,7 @@ class Search(InRange, ABC):
                 break
         most = self.profiler.most_items(context, query)
         decided = belief.verdict is not None or belief.count >= most
-        shown = {**found.profiled, index: ProfiledConfig.of(belief, confirmed=decided)}
+        shown = {**found.profiled, index: belief.as_profile(confirmed=decided)}
         grown = belief.count > seen.count
         if grown:
             shown = self._all_sharpened(context, query, shown, index)
@@ -233,7 +251,7 @@ class Search(InRange, ABC):
             exhausted=found.exhausted and not again,
         )
         if not after.kept:
-            known = beliefs_of(self, context, query, market, after).configurations
+            known = self.beliefs(context, query, market, after).configurations
             if known.in_doubt:
                 after = replace(after, kept=True, history=known.history())
         after = replace(after, spent_s=found.spent_s + left_s - context.remaining(query))
@@ -246,7 +264,7 @@ class Search(InRange, ABC):
         """Profile an active configuration further while it is not certain whether it will do."""
         found, certainty = search_state(context, query), self.profiler.decision.certainty
         assert certainty is not None, "the rule of decision states no certainty"
-        known = beliefs_of(self, context, query, market, found).configurations
+        known = self.beliefs(context, query, market, found).configurations
         believed, seen = known.believed(), found.profiled[index]
         sure = float(believed.sure[index])
         most = min(self.profiler.most, self.profiler.most_items(context, query))
@@ -258,7 +276,7 @@ class Search(InRange, ABC):
         belief = self.profiler.measure(context, query, configuration, wanted, self.confirm_alpha)
         if belief.count <= seen.count:
             return False
-        known.learn(index, ProfiledConfig.of(belief))
+        known.learn(index, belief.as_profile())
         after = replace(
             found,
             profiled=known.profiled,
@@ -278,7 +296,7 @@ class Search(InRange, ABC):
         if not belief.count:
             return None
         found = search_state(context, query)
-        return ProfiledConfig.of(self._sharpened(context, query, belief, found.profiled))
+        return self._sharpened(context, query, belief, found.profiled).as_profile()
 
     def _sharpened(
         self,
@@ -311,7 +329,7 @@ class Search(InRange, ABC):
                     context, query, configurations[index], configurations[control]
                 )
                 if belief is not None:
-                    found[index] = ProfiledConfig.of(belief)
+                    found[index] = belief.as_profile()
         return found
 
 

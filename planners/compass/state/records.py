@@ -1,36 +1,24 @@
-"""The records that Compass keeps between calls; only this module knows their keys.
+"""The records of single queries that several parts of Compass share between calls.
 
 Records contain results of profiling and telemetry, and plans that were found for queries. Each
 query has two records. Its `ServiceState` is visible to other queries at once. Its `SearchState`
-becomes visible when simulated time reaches the time at which the search wrote it. All queries share
-one `SharedState`, and the queries of a data set share a `DatasetState`.
+becomes visible when simulated time reaches the time at which the search wrote it. What only one
+part of Compass remembers, such as the audits, is in the module of that part, with its key.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import nan
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from planners.common.orders import IN_VAIN
-from planners.compass.state.pools import Market, Standing, Uses
+from planners.compass.state.pools import Market, Uses
 from scenarios.numerics import Floats, Ints, Singles
 from scenarios.queries import Query
 from sim import Plan, PlanningContext
-
-if TYPE_CHECKING:  # the modules of these types read records
-    from planners.compass.profiling.estimates import Strata
-    from planners.compass.runtime.audits import Audits
-    from planners.compass.runtime.fleet import SeenPlans
-    from planners.compass.runtime.watch import Settled
-    from planners.compass.scheduling.rebidding import Refused
-    from planners.compass.scheduling.repacking import PendingRepack
-    from planners.compass.search.history import DepartedHistories
-if TYPE_CHECKING:  # profilers read records, which use types defined here
-    from planners.compass.profiling.profiler import Belief
-
 
 ACCURACY, VARIANCE, VERDICT, COUNT, TOTAL_S, TIME_CV = range(6)
 """Columns of `rows_of`. The verdict is 1 for true, 0 for false, and NaN for None."""
@@ -58,21 +46,6 @@ class ProfiledConfig:
         verdict = nan if self.verdict is None else float(self.verdict)
         known = self.accuracy, self.variance, verdict, self.count, sum(times_s), self.time_cv
         return np.array([*known, *self.normalised, *times_s])
-
-    @classmethod
-    def of(cls, belief: "Belief", confirmed: bool = False) -> "ProfiledConfig":
-        """Return the profile that contains a profiler's result."""
-        measured = belief.estimate.measurement
-        return cls(
-            belief.accuracy,
-            belief.variance,
-            belief.verdict,
-            belief.count,
-            measured.operator_mean_s,
-            measured.time_cv,
-            measured.normalised,
-            confirmed,
-        )
 
 
 def rows_of(shown: Iterable[ProfiledConfig], operators: int) -> Floats:
@@ -171,7 +144,6 @@ class Candidates(NamedTuple):
 
 
 SEARCH, SERVICE, ORDERED = "compass search", "compass service", "compass ordered"
-SHARED, DATASET = "compass shared", "compass dataset"
 
 QUERY_RECORDS = (IN_VAIN, SEARCH, SERVICE, ORDERED)
 """Keys of the records that belong to single queries; see ``Planner.query_records``."""
@@ -199,32 +171,8 @@ class ServiceState:
     """What is known about the deployment and service of one query."""
 
     ordered: ActivePlan | None = None  # the last order
-    audits: "Audits | None" = None  # audits of its accuracy
     poor: Plan | None = None  # the active plan, if it was last judged infeasible
     refused: Sequence[Plan] = ()  # plans of its last refused bid
-
-
-@dataclass(frozen=True)
-class SharedState:
-    """The state that all queries share."""
-
-    looked_s: float = 0.0  # time of the last check of deployments
-    repacked_s: float | None = None  # time of the last attempt to regroup
-    repack: "PendingRepack | None" = None  # the regrouping under way
-    refused: "Sequence[Refused]" = ()  # records in parts; the last with a query counts
-    settled: "Mapping[int, Settled]" = field(default_factory=dict)  # by query
-    plans: "SeenPlans | None" = None  # active plans at the last call
-    standing: Standing | None = None  # the stations that serve them
-
-
-@dataclass(frozen=True)
-class DatasetState:
-    """The state that queries of a data set share."""
-
-    drifted_s: Sequence[float] = ()  # recent times at which a change of content was found
-    strata: "Mapping[int, Strata]" = field(default_factory=dict)  # by their number
-    offline: Mapping[int, History] = field(default_factory=dict)  # by items for each configuration
-    departed: "Mapping[int, DepartedHistories]" = field(default_factory=dict)  # by least measured
 
 
 def search_state(context: PlanningContext, query: Query) -> SearchState:
@@ -286,25 +234,3 @@ def keep_order(context: PlanningContext, query: Query, given_s: float) -> None:
 def publish_order(context: PlanningContext, query: int, given_s: float) -> None:
     """Record an order that has been carried out already."""
     context.remember((ORDERED, query), given_s)
-
-
-def shared(context: PlanningContext) -> SharedState:
-    """Return the `SharedState`."""
-    known: SharedState | None = context.recall(SHARED)
-    return known or SharedState()
-
-
-def update_shared(context: PlanningContext, **changes: Any) -> None:
-    """Replace the given fields of the `SharedState`."""
-    context.remember(SHARED, replace(shared(context), **changes))
-
-
-def dataset_state(context: PlanningContext, dataset: str) -> DatasetState:
-    """Return the `DatasetState` of a data set."""
-    known: DatasetState | None = context.recall((DATASET, dataset))
-    return known or DatasetState()
-
-
-def update_dataset(context: PlanningContext, dataset: str, **changes: Any) -> None:
-    """Replace the given fields of a `DatasetState`."""
-    context.remember((DATASET, dataset), replace(dataset_state(context, dataset), **changes))

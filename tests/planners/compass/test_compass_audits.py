@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from planners.compass.profiling.estimates import simple_mean
 from planners.compass.runtime.audits import (
+    DRIFTED_S,
     NOTHING,
     TESTED,
     Audits,
@@ -18,7 +19,7 @@ from planners.compass.runtime.audits import (
     others_drifted,
     with_more,
 )
-from planners.compass.state.records import ProfiledConfig, dataset_state, update_dataset
+from planners.compass.state.records import ProfiledConfig
 
 ITEMS = 48
 
@@ -102,7 +103,7 @@ def test_drift_is_common_if_two_alarms_came_within_two_minutes(now_s, found_s, o
 
     def act(context):
         for query in context.waiting:
-            update_dataset(context, query.dataset, drifted_s=found_s)
+            context.remember((DRIFTED_S, query.dataset), found_s)
             told.append(others_drifted(context, query))
 
     with_context(act, arriving(now_s), horizon_s=now_s + 1)
@@ -115,7 +116,7 @@ def test_alarms_are_forgotten_after_two_minutes():
     def act(context):
         for query in context.waiting:
             note_drift(context, query)
-            kept.append(dataset_state(context, query.dataset).drifted_s)
+            kept.append(context.recall((DRIFTED_S, query.dataset)))
 
     made = with_context(act, arriving(3.0, 100.0, 124.0, 250.0), horizon_s=251.0)
     assert made.planner_errors == []

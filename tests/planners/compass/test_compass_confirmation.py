@@ -8,7 +8,6 @@ import pytest
 from compass_worlds import ONE_CLOUD, arriving, market, with_context
 
 from planners.compass.profiling.profiler import StratifiedProfiler
-from planners.compass.search.beliefs import beliefs_of
 from planners.compass.search.history import WarmStart
 from planners.compass.search.search import CmboSearch
 from planners.compass.state.records import History, SearchState, keep_search_state, search_state
@@ -125,7 +124,7 @@ class TestConfirmation:
             assert search.confirm(context, query, made, index)
             after: SearchState = search_state(context, query)
             kept, anew = (
-                beliefs_of(search, context, query, made, replace(after, kept=kept)).configurations
+                search.beliefs(context, query, made, replace(after, kept=kept)).configurations
                 for kept in (after.kept, False)
             )
             assert anew.in_doubt
@@ -159,7 +158,7 @@ class TestConfirmation:
             seen = search.look(context, query, poorest)
             assert seen.verdict is None
             assert seen.accuracy < 0.9
-            forgotten = beliefs_of(search, context, query, made, SearchState({poorest.index: seen}))
+            forgotten = search.beliefs(context, query, made, SearchState({poorest.index: seen}))
             believed = forgotten.configurations.believed()
             assert believed.accuracy[poorest.index] == pytest.approx(seen.accuracy, abs=0.05)
 

@@ -7,7 +7,6 @@ import pytest
 from compass_worlds import arriving, market, with_context
 
 from planners.compass.runtime.watch import active_record
-from planners.compass.search.beliefs import beliefs_of
 from planners.compass.search.planning_model import PlanningModel
 from planners.compass.search.query_plans import ProfiledSizes, QueryPlans
 from planners.compass.search.search import CmboSearch
@@ -121,8 +120,7 @@ def test_an_unknown_variance_counts_as_the_largest_possible_one():
     def act(context, query):
         search, made, seen = CmboSearch(), market(context), shown(context, query)
         unknown, largest, small = (
-            beliefs_of(
-                search,
+            search.beliefs(
                 context,
                 query,
                 made,

@@ -12,6 +12,7 @@ from worlds import run, scenario
 from planners.compass.compass import Compass
 from planners.compass.runtime.watch import NoRuntime
 from planners.compass.scheduling.repacking import (
+    REPACK,
     PendingRepack,
     Regrouping,
     ShareStations,
@@ -21,7 +22,6 @@ from planners.compass.scheduling.repacking import (
 )
 from planners.compass.scheduling.scheduler import FirstComeFirstServed, PriceMatching, Scheduler
 from planners.compass.scheduling.station_table import StationTable
-from planners.compass.search.beliefs import beliefs_of
 from planners.compass.search.search import CmboSearch
 from planners.compass.state.pools import CORES, GPUS, Fleet
 from planners.compass.state.records import (
@@ -30,7 +30,6 @@ from planners.compass.state.records import (
     keep_search_state,
     publish_search_state,
     search_state,
-    update_shared,
 )
 from scenarios.cluster import Node
 from scenarios.slo import Tier
@@ -230,7 +229,7 @@ def test_a_regrouping_ends_when_only_released_queries_are_left():
             publish_search_state(context, two.id, SearchState({0: None}))
             for offers in ({one.id: None, two.id: offer}, {one.id: None}):
                 found = PendingRepack(context.now_s, offers, frozenset())
-                update_shared(context, repack=found)
+                context.remember(REPACK, found)
                 to_order(context, found, Choices())
                 left.append(under_way(context))
 
@@ -252,7 +251,7 @@ def test_a_configuration_that_failed_is_not_promised_again():
             table = StationTable(context, made, search, [query], Fleet.of({}), np.full(1, 0.1))
             agreed.append(table.agreeable(4))
             found = search_state(context, query)
-            promised.append(beliefs_of(search, context, query, made, found).promise()[agreed[0]])
+            promised.append(search.beliefs(context, query, made, found).promise()[agreed[0]])
             seen = replace(
                 next(iter(found.profiled.values())), accuracy=0.5, variance=1e-6, verdict=False
             )

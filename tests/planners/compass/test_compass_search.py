@@ -9,7 +9,6 @@ from worlds import declared, run, scenario
 
 from planners.compass.compass import Compass
 from planners.compass.profiling.profiler import FixedProfiler
-from planners.compass.search.beliefs import beliefs_of
 from planners.compass.search.history import WarmStart
 from planners.compass.search.search import (
     ENCODINGS,
@@ -366,10 +365,10 @@ class TestOffers:
             search, here = CmboSearch(), market(context)
             search.run(context, query, here, 5.0, improve=True)
             forgotten = SearchState(history=search_state(context, query).history)
-            beliefs = beliefs_of(search, context, query, here, forgotten)
+            beliefs = search.beliefs(context, query, here, forgotten)
             assert beliefs.configurations.kept_history is not None
             assert not any(len(its.number) for its in beliefs.candidates(range(10), 0.0, now=-1))
-            known = beliefs_of(search, context, query, here, search_state(context, query))
+            known = search.beliefs(context, query, here, search_state(context, query))
             assert any(len(its.number) for its in known.candidates(range(10), 0.0, now=-1))
 
         with_context(act, arriving(1.0, **DEMANDING), nodes=ONE_CLOUD)
@@ -402,8 +401,7 @@ class TestRoom:
             uses.append(Uses(np.array([kind, *nowhere]), key, np.array([0.9, 0, 0, 0])))
         markets = market(context), market(context, dict(enumerate(uses, start=100)))
         return tuple(
-            beliefs_of(
-                search,
+            search.beliefs(
                 context,
                 query,
                 replace(here, prices=np.zeros_like(here.prices)),

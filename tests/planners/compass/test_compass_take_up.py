@@ -8,7 +8,7 @@ from compass_worlds import ONE_CLOUD, arriving, market, with_context
 from planners.compass.runtime.fleet import recover_lost
 from planners.compass.runtime.orders import order, orders_of
 from planners.compass.runtime.watch import active_record, serving
-from planners.compass.scheduling.repacking import PendingRepack, to_order
+from planners.compass.scheduling.repacking import REPACK, PendingRepack, to_order
 from planners.compass.search.search import CmboSearch
 from planners.compass.state.records import (
     SEARCH,
@@ -18,9 +18,7 @@ from planners.compass.state.records import (
     keep_search_state,
     publish_search_state,
     search_state,
-    shared,
     update_service,
-    update_shared,
 )
 from scenarios.queries import Query
 from sim import PlanningContext
@@ -106,9 +104,9 @@ def test_plans_of_a_regrouping_are_not_ordered_once_their_profiles_are_lost():
         for shown in (found.profiled, {}):
             keep_search_state(context, query, replace(found, profiled=shown))
             last = PendingRepack(context.now_s, {query.id: offer}, frozenset())
-            update_shared(context, repack=last)
+            context.remember(REPACK, last)
             missing.append(to_order(context, last, CMBO.model.choices))
-        assert shared(context).repack.offers == {}
+        assert context.recall(REPACK).offers == {}
 
     with_context(act, arriving(1.0), nodes=ONE_CLOUD)
     assert len(missing[0]) == 1
