@@ -87,17 +87,17 @@ def page() -> str:
 
 
 def headline(found: pl.DataFrame, planners: tuple[str, ...]) -> str:
-    """Return sentences with the planner that is best in most cells, for each metric."""
+    """Return which planner is best most often, for each metric, to follow "The atlas"."""
     parts = []
     for metric in METRICS:
         share = {name: best_share(found, name, metric) for name in planners}
         name = max(planners, key=lambda each: share[each])
         middle, low, high = (f"{100 * each:.0f}" for each in share[name])
-        parts.append(f"by {WORDS[metric]}, `{name}` in {middle} % [{low}, {high}]")
+        parts.append(f"`{name}` by {WORDS[metric]} ({middle} % [{low}, {high}])")
     return (
-        f"An atlas of {len(found)} scenes tells which planner most often is the best or ties with "
-        f"the best: {'; '.join(parts)}. Scenes do not count in which the seeds cannot tell, or no "
-        "planner serves a tenth of the time."
+        f"compares planners in {len(found)} scenes. The planner that most often is the best or "
+        f"ties with the best is {' and '.join(parts)}. Scenes are left out if their seeds do not "
+        "decide, or if no planner serves a tenth of the queries' time."
     )
 
 

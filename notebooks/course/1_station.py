@@ -88,7 +88,7 @@ def highest_utilisation(bound, share):
 # ## Step 1.3: How many servers?
 #
 # Now several servers share one queue (M/M/c). At least `share` of the requests must wait at most
-# `wait_s` for a server. How many servers are needed at least? Erlang's formula is there:
+# `wait_s` for a server. How many servers are needed at least? Erlang's formula is given:
 # `probability_of_waiting(rate_per_s, service_s, servers)` is the share of requests that wait at all.
 
 

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 4. Sharing a GPU
 #
-# The stations of the pipeline run on GPUs. A whole A100 is too much for most operators. By MIG, a
-# GPU is cut into *instances*, which have compute slices and memory of their own. By MPS, several
+# The stations of the pipeline run on GPUs. A whole A100 is too much for most operators. MIG cuts a
+# GPU into *instances*, which have compute slices and memory of their own. With MPS, several
 # processes share an instance. A *batch* serves several requests at once. Times here were measured
 # on an A100; those between measurements come from a fitted formula.
 #

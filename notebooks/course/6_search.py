@@ -93,7 +93,7 @@ def search(measure, count, floor, budget):
 # %% [markdown]
 # ## Step 6.3: How many seeds?
 #
-# Two planners ran on the same seeds, and `differences` are by how much goodput differed. If further
+# Two planners ran on the same seeds, and `differences` are the differences in goodput. If further
 # differences are similar, how many seeds are needed in all, for the 95 % t-interval of their mean to
 # extend by at most `half_width` to either side?
 

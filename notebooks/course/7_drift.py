@@ -43,7 +43,7 @@ plt.show()
 
 # %% [markdown]
 # The animation shows the run with drift. Move the time to just before 300 s, press play, and see which
-# dots change their colour. A click on a dot tells about its query.
+# dots change their colour. A click on a dot shows details of its query.
 
 # %% tags=["no-page-output"]
 animated(result)

@@ -87,7 +87,7 @@ def _factors(words: str, factors: Sequence[float], key: str) -> tuple[Step, ...]
     return tuple(Step(words.format(factor), scaled(factor, key)) for factor in factors)
 
 
-BOARDS = "boards for profiling: an operator has a few"
+BOARDS = "boards for profiling: a provider has a few"
 RATE = "rate of arrivals in scenes of the paper's figures"
 CONTENT = "users of a data set differ as a Dirichlet concentration says"
 CHANGES: tuple[Change, ...] = (
