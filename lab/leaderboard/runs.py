@@ -76,11 +76,11 @@ def wanted(
 def kept(run: Wanted, limits: Limits) -> Record | None:
     """Return the record of a finished run, or None; a failure under other limits does not count."""
     try:
-        about = json.loads((run.directory / ABOUT).read_text(encoding="utf-8"))
+        under = json.loads((run.directory / ABOUT).read_text(encoding="utf-8"))["limits"]
         record = Record(**json.loads((run.directory / RECORD).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, KeyError):
         return None
-    stale = record.failure is not None and about.get("limits") != limits.model_dump()
+    stale = record.failure is not None and under != limits.model_dump()
     return None if stale else record
 
 
