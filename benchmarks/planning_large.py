@@ -10,12 +10,18 @@ use; those under the profiler are used only for shares.
 import cProfile
 import pstats
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from time import process_time
 from typing import Any
 
 from lab.config.compose import compose, set_up
 from lab.runs.runner import single_threaded
+from planners.compass.compass import Compass
+from planners.compass.runtime.watch import Watch
+from planners.compass.scheduling.rebidding import retries
+from planners.compass.scheduling.scheduler import PriceMatching
+from planners.compass.search.beliefs import Beliefs
+from planners.compass.search.search import CmboSearch
 from scenarios.requests import RequestBlock
 from sim.api.planner import Planner
 from sim.controlplane.world import World
@@ -26,20 +32,20 @@ MOST_S = 120.0
 STEP_S = 10.0
 PROFILED_S = 60.0
 
-PARTS = {
-    "proposing": ("beliefs.py", "propose"),
-    "profiling": ("search.py", "look"),
-    "learning": ("beliefs.py", "learn"),
-    "judging plans": ("beliefs.py", "_look_at"),
-    "cheapest plan": ("beliefs.py", "cheapest"),
-    "offers": ("beliefs.py", "offers"),
-    "matching": ("scheduler.py", "award"),
-    "looking at the refused": ("refused.py", "retries"),
-    "market": ("compass.py", "_market"),
-    "watch and audits": ("runtime.py", "drifted"),
+PARTS: Mapping[str, Callable[..., Any]] = {
+    "proposing": Beliefs.propose,
+    "profiling": CmboSearch.look,
+    "learning": Beliefs.learn,
+    "judging plans": Beliefs._look_at,
+    "cheapest plan": Beliefs.cheapest,
+    "offers": Beliefs.offers,
+    "matching": PriceMatching.award,
+    "looking at the refused": retries,
+    "market": Compass._market,
+    "watch and audits": Watch.drifted,
 }
-"""The measured parts of a planner call, by file and function. Learning and the cheapest plan may
-fit surrogates; the cheapest plan and offers judge plans."""
+"""The measured parts of a planner call. Learning and the cheapest plan may fit surrogates; the
+cheapest plan and offers judge plans."""
 
 
 class Still:
@@ -134,11 +140,14 @@ def dominating(planner: Timed, world: World) -> dict[str, float]:
     planner.profiler = cProfile.Profile()
     world.run(min(HORIZON_S, world.now_s + PROFILED_S))
     stats: Any = pstats.Stats(planner.profiler)
-    cumulative: defaultdict[tuple[str, str], float] = defaultdict(float)
-    for (path, _, name), (_, _, _, total, _) in stats.stats.items():
-        cumulative[path.rsplit("/", 1)[-1], name] += total
-    whole = cumulative["compass.py", "plan"]
-    return {part: round(cumulative[place] / whole, 3) for part, place in PARTS.items()}
+
+    def cumulative_s(function: Callable[..., Any]) -> float:
+        code = function.__code__
+        place = code.co_filename, code.co_firstlineno, code.co_name
+        return float(stats.stats[place][3]) if place in stats.stats else 0.0
+
+    whole_s = cumulative_s(Compass.plan)
+    return {part: round(cumulative_s(function) / whole_s, 3) for part, function in PARTS.items()}
 
 
 def measure() -> dict[str, Any]:

@@ -17,6 +17,8 @@ from scenarios.drift import DriftEvent
 
 WIDTH = 270
 """Width of the controls in pixels."""
+WHOLE = "select.bk-input { height: auto; padding-block: .35rem; white-space: normal; }"
+"""Style of a menu that shows a long choice in several lines, also when it is closed."""
 
 
 class Animation(JSComponent):  # type: ignore[misc]
@@ -35,7 +37,8 @@ def widget_of(control: Control, value: Value) -> Any:
     named = {"name": f"{control.label}{unit}", "value": value, "width": WIDTH}
     if isinstance(control, Menu):
         labels = control.labels or control.options
-        return pn.widgets.Select(options=dict(zip(labels, control.options, strict=True)), **named)
+        options = dict(zip(labels, control.options, strict=True))
+        return pn.widgets.Select(options=options, stylesheets=[WHOLE], **named)
     bounds = {"start": control.low, "end": control.high, "step": control.step}
     return (pn.widgets.IntSlider if control.whole else pn.widgets.FloatSlider)(
         **{name: int(each) if control.whole else each for name, each in bounds.items()},

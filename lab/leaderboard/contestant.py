@@ -25,7 +25,7 @@ from sim.api.plan import Plan
 from sim.api.planner import Planner, Settings, restart
 from sim.api.world_state import WorldState
 from sim.controlplane.planner_calls import described
-from sim.planning.call import wrong_value
+from sim.planning.call import check_usable, wrong_value
 from sim.planning.renamed import Guided
 from sim.safe_text import class_name, safe_text
 
@@ -259,12 +259,7 @@ class Facet(Guided):
         return self._contestant.ask("call", self._name, name, arguments, named)
 
     def _check(self) -> None:
-        if self._closed:
-            raise PlannerError(
-                "this context's call is over: a planner must not keep the planning context"
-            )
-        if self._thread != get_ident():
-            raise PlannerError("the planning context works only in the thread that calls plan")
+        check_usable(self._thread, self._closed)
 
 
 class Bulk(Facet):

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
@@ -123,16 +124,24 @@ def how_ended(process: subprocess.Popen[bytes], errors: Path) -> str:
     return f"ended with status {process.returncode}{why}"
 
 
-def adopt_orphans() -> None:
+def adopt_orphans(adopts: bool = True) -> None:
     """Let this process become the parent of all orphans among those that it starts, on Linux."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, int(adopts), 0, 0, 0)
 
 
-def end_below(parent: int) -> None:
-    """Kill all processes that a process started, and all that these started."""
+def children() -> set[int]:
+    """Return the living processes of which this one is the parent; none where none are listed."""
+    return {*_children().get(os.getpid(), [])}
+
+
+def end_below(parent: int, spared: Collection[int] = ()) -> None:
+    """Kill all processes that a process started, and all that these started, except those spared.
+
+    Those that a spared process started are spared, too.
+    """
     until_s = monotonic() + END_S
-    while (found := _below(parent)) and monotonic() < until_s:
+    while (found := _below(parent, spared)) and monotonic() < until_s:
         for each in found:
             with suppress(OSError):
                 os.kill(each, signal.SIGKILL)
@@ -155,18 +164,24 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _below(parent: int) -> list[int]:
-    """Return the living processes below a process; empty where the system does not list them."""
-    children: dict[int, list[int]] = {}
+def _children() -> dict[int, list[int]]:
+    """Return the living processes by their parent; empty where the system does not list them."""
+    found: dict[int, list[int]] = {}
     for status in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError, ValueError, IndexError):
             # The name of the program, in brackets, can contain anything.
             state, above = status.read_text(errors="replace").rpartition(")")[2].split()[:2]
             if state not in "ZX":
-                children.setdefault(int(above), []).append(int(status.parent.name))
+                found.setdefault(int(above), []).append(int(status.parent.name))
+    return found
+
+
+def _below(parent: int, spared: Collection[int] = ()) -> list[int]:
+    """Return the living processes below a process, except those spared and what is below them."""
+    every = _children()
     found, left = [], [parent]
     while left:
-        below = children.get(left.pop(), [])
+        below = [each for each in every.get(left.pop(), []) if each not in spared]
         found += below
         left += below
     return found

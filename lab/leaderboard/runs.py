@@ -16,7 +16,7 @@ from time import monotonic, sleep
 from lab.common.resources import ONE_THREAD
 from lab.leaderboard.instructions import Instructions, Limits
 from lab.leaderboard.one_run import RECORD, Record, Task
-from lab.leaderboard.processes import end_group, how_ended
+from lab.leaderboard.processes import adopt_orphans, children, end_below, end_group, how_ended
 from lab.leaderboard.submissions import Submission
 from lab.run_cache.keys import fingerprint, run_key
 from lab.runs.run_directory import write_aside
@@ -76,11 +76,11 @@ def wanted(
 def kept(run: Wanted, limits: Limits) -> Record | None:
     """Return the record of a finished run, or None; a failure under other limits does not count."""
     try:
-        about = json.loads((run.directory / ABOUT).read_text(encoding="utf-8"))
+        under = json.loads((run.directory / ABOUT).read_text(encoding="utf-8"))["limits"]
         record = Record(**json.loads((run.directory / RECORD).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, KeyError):
         return None
-    stale = record.failure is not None and about.get("limits") != limits.model_dump()
+    stale = record.failure is not None and under != limits.model_dump()
     return None if stale else record
 
 
@@ -132,6 +132,11 @@ class _Running:
         """Whether its process has ended."""
         return self._process.poll() is not None
 
+    @property
+    def number(self) -> int:
+        """The number of its process."""
+        return self._process.pid
+
     def close(self) -> None:
         """Kill what is left of it."""
         end_group(self._process)
@@ -154,7 +159,8 @@ def made(
     runs: Sequence[Wanted], limits: Limits, processes: int
 ) -> Iterator[tuple[Wanted, Record, float]]:
     """Make runs, several at a time; as each ends, yield it with its end and its wall time in s."""
-    left, running = list(reversed(runs)), list[_Running]()
+    left, running, before = list(reversed(runs)), list[_Running](), children()
+    adopt_orphans()  # The process of a run adopts them, but it can be killed.
     try:
         while left or running:
             while left and len(running) < processes:
@@ -162,7 +168,11 @@ def made(
             sleep(POLL_S)
             for each in [one for one in running if one.ended or one.late]:
                 running.remove(each)
-                yield each.run, each.record(), monotonic() - each.started_s
+                record = each.record()
+                end_below(os.getpid(), before.union(one.number for one in running))
+                yield each.run, record, monotonic() - each.started_s
     finally:
         for each in running:
             each.close()
+        end_below(os.getpid(), before)
+        adopt_orphans(False)

@@ -5,8 +5,8 @@ import os
 import shlex
 import shutil
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
@@ -108,8 +108,6 @@ def _made(
     final = place.directory / RUNS / name
     if (final / SUMMARY).exists():
         return name
-    aside = final.with_name(f".{name}-{os.getpid()}")
-    shutil.rmtree(aside, ignore_errors=True)
     due_s = monotonic()
 
     def progress(now_s: float) -> None:
@@ -122,17 +120,29 @@ def _made(
     horizon_s = float(compose(words).horizon_s)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # The answer has them as a note.
-        simulated(words, directory=aside, progress=progress)
-    with suppress(OSError):  # Another call has made it in the meantime.
-        aside.rename(final)
-    shutil.rmtree(aside, ignore_errors=True)
+        with _moved_to(final) as aside:
+            simulated(words, directory=aside, progress=progress)
     return name
 
 
+@contextmanager
+def _moved_to(final: Path) -> Iterator[Path]:
+    """Yield a directory of this process's own, which becomes `final` when it is complete."""
+    aside = final.with_name(f".{final.name}-{os.getpid()}")
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        yield aside
+        with suppress(OSError):  # Another call has made the same in the meantime.
+            aside.rename(final)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
 def clear_up(place: Place, process: int) -> None:
-    """Delete what a killed process left of an unfinished run."""
-    for path in (place.directory / RUNS).glob(f".*-{process}"):
-        shutil.rmtree(path, ignore_errors=True)
+    """Delete what a killed process left of an unfinished run or fork."""
+    for kind in (RUNS, FORKS):
+        for path in (place.directory / kind).glob(f".*-{process}"):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _directory(place: Place, name: str) -> Path:
@@ -169,8 +179,8 @@ def fork(asked: Fork, place: Place, tell: Tell) -> Answer:
         before = repeated(directory)
         tell(Progress(1, 2, "continuing it with the change"))
         after = continued(before, asked.at_s, changes)
-        shutil.rmtree(final, ignore_errors=True)
-        write_fork(after, final, {"run": str(directory), "words": words})
+        with _moved_to(final) as aside:
+            write_fork(after, aside, {"run": str(directory), "words": words})
     was, forked = read_run_summary(directory), read_run_summary(final)
     told: dict[str, dict[str, Any]] = {
         one.name: {

@@ -74,12 +74,7 @@ class PlanningCall:
 
     def count(self) -> None:
         """Count a planner's operation; raise an error if it is one too many or the call is over."""
-        if self._closed:
-            raise PlannerError(
-                "this context's call is over: a planner must not keep the planning context"
-            )
-        if self._thread != get_ident():
-            raise PlannerError("the planning context works only in the thread that calls plan")
+        check_usable(self._thread, self._closed)
         self._calls += 1
         if self._calls > MOST_CALLS:
             raise PlannerError(
@@ -157,6 +152,16 @@ class PlanningCall:
         names = tuple(self.service.application.datasets)
         if dataset not in names:
             raise PlannerError(f"data set {dataset!r}: choose one of {', '.join(names)}")
+
+
+def check_usable(thread: int, closed: bool) -> None:
+    """Raise `PlannerError` if a call of ``plan`` is over, or is not in this thread."""
+    if closed:
+        raise PlannerError(
+            "this context's call is over: a planner must not keep the planning context"
+        )
+    if thread != get_ident():
+        raise PlannerError("the planning context works only in the thread that calls plan")
 
 
 ASYNC = "plan must not be async: write def plan(self, context), without async"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from math import inf
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,9 @@ ABREAST, TOGETHER = 0.16, 0.8
 
 BEYOND = 1.5
 """Distance, as a factor, from the outermost number to the end of a line that stands for no end."""
+
+LETTERS = 76
+"""Largest number of characters in a line of axis labels, over all panels of a row."""
 
 MANY_DECADES = 100.0
 """If the ends of an axis have at least this ratio, only powers of ten are marked."""
@@ -89,7 +93,8 @@ def dots(axes: Axes, frame: pl.DataFrame, paper: tuple[float, float] | None) -> 
 
     `frame` has ``scene``, ``planner``, ``ratio``, ``low`` and ``high``. A dot is open if its
     interval begins at 0 or has no upper end; the line of the interval then ends near the outermost
-    numbers. The paper's range is drawn as a band.
+    numbers. The paper's range is drawn as a band. The label of the axis says which ratios are not
+    drawn, and why.
     """
     scenes = frame["scene"].unique(maintain_order=True).to_list()
     planners = frame["planner"].unique(maintain_order=True).to_list()
@@ -123,7 +128,8 @@ def dots(axes: Axes, frame: pl.DataFrame, paper: tuple[float, float] | None) -> 
                 markerfacecolor="white" if beyond else colors[planner],
             )
         axes.plot([], [], marker="o", color=colors[planner], label=planner)
-    axes.set(xscale="log", yticks=range(len(scenes)), yticklabels=scenes, xlabel="ratio")
+    label = _ratio(frame, LETTERS // len(axes.figure.axes))
+    axes.set(xscale="log", yticks=range(len(scenes)), yticklabels=scenes, xlabel=label)
     if not axes.yaxis_inverted():  # Panels share the axis.
         axes.invert_yaxis()
     low, high = axes.get_xlim()
@@ -131,3 +137,19 @@ def dots(axes: Axes, frame: pl.DataFrame, paper: tuple[float, float] | None) -> 
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,)))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _ratio(frame: pl.DataFrame, most: int) -> str:
+    """Return the label of an axis of ratios, with how many a logarithmic axis cannot show, and why.
+
+    A line of it has at most `most` characters. `frame` has ``ratio``, which is null if no seed has
+    values of both planners, or all are 0.
+    """
+    ratio = frame["ratio"]
+    left_out = {
+        "infinite (the mean that divides is 0)": ratio.is_infinite().sum(),
+        "zero (the mean that is divided is 0)": (ratio == 0).sum(),
+        "unknown (both are 0, or no seed has both)": ratio.is_null().sum(),
+    }
+    said = "; ".join(f"{number} {words}" for words, number in left_out.items() if number)
+    return fill(f"ratio; not drawn: {said}", most) if said else "ratio"

@@ -187,6 +187,17 @@ def test_a_narrow_window_needs_no_scrolling_to_the_side(opened, address):
     shot(page, "narrow")
 
 
+def test_a_closed_menu_shows_the_whole_mix_of_links(opened, address):
+    page = opened(address + QUICK)
+    menu = page.locator("select", has_text="mobile: ")
+    lines = {}
+    for name in ("wifi", "mobile", "replayed"):
+        menu.select_option(label=menu.locator("option", has_text=f"{name}: ").inner_text())
+        lines[name] = menu.bounding_box()["height"]
+    assert lines["wifi"] < lines["mobile"] < lines["replayed"]
+    shot(page, "menu")
+
+
 def test_a_hostile_address_gets_one_sentence_and_a_page_that_works(opened, address):
     page = opened(f"{address}?workload.rate=<img src=x onerror=alert(1)>&planner=greedy")
     said = page.locator("[role=alert]").first

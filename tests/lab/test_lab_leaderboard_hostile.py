@@ -6,9 +6,13 @@ import pickletools
 import re
 import socket
 import struct
+import sys
 from contextlib import contextmanager
 from pathlib import Path
+from signal import SIGKILL
 from textwrap import indent
+from threading import Thread
+from time import sleep
 
 import numpy as np
 import polars as pl
@@ -594,6 +598,51 @@ def test_a_run_counts_and_nothing_of_its_submission_is_left(tmp_path, possible):
     expected = run([*calm, "seed=1402"], CheapestFeasible()).summary["service_goodput_mean"]
     assert score(first.directory, instructions.metric) == pytest.approx(expected)
     assert expected > 0
+
+
+DETACHES = """
+import os, sys
+from planners import CheapestFeasible
+
+world = f"{os.getppid()}"
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        code = "import time; time.sleep(1000)"
+        os.execl(sys.executable, sys.executable, "-c", code, "MARK", world)
+    os._exit(0)
+
+class Detaches(CheapestFeasible):
+    def plan(self, context):
+        while True: pass
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists processes in /proc")
+def test_nothing_of_a_submission_is_left_if_the_world_is_killed(tmp_path):
+    mark = f"{2 * 10**6 + os.getpid()}"
+    (tmp_path / "submissions").mkdir()
+    (tmp_path / "submissions" / "detaches.py").write_text(DETACHES.replace("MARK", mark))
+    limits = {"start_s": LONG_S, "call_s": LONG_S}
+    given = {"regimes": {"calm": SERVED}, "seeds": [1402, 1187], "baselines": [], "limits": limits}
+    (tmp_path / "leaderboard.yaml").write_text(json.dumps(given))
+    instructions = read_instructions(tmp_path / "leaderboard.yaml")
+    [submission] = find_submissions(tmp_path, ())
+    first, _ = wanted(tmp_path, instructions, [Entry("detaches", submission)])
+
+    def kill_world():
+        while not (found := listed(mark)):
+            sleep(0.02)
+        os.kill(int(Path("/proc", found[0], "cmdline").read_bytes().split(b"\0")[-2]), SIGKILL)
+
+    Thread(target=kill_world, daemon=True).start()
+    try:
+        [(_, record, _)] = made([first], instructions.limits, 1)
+        assert record.failure == "its run was ended by signal 9 (Killed)"
+        assert listed(mark) == []
+    finally:
+        for each in listed(mark):
+            os.kill(int(each), SIGKILL)
 
 
 def test_a_file_that_submissions_can_read_is_warned_of(tmp_path, possible):

@@ -1,6 +1,7 @@
 """What the tools for assistants do: values of keys, runs that are kept, answers."""
 
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -185,6 +186,21 @@ def test_a_fork_is_kept_and_can_be_explained_but_not_forked(ran, place):
         single_runs.fork(asked("fork", **{**cut, "run": one["run"]}), place, lambda _: None)
     with pytest.raises(InputError, match="is after the end of the run"):
         single_runs.fork(asked("fork", **{**cut, "at_s": 70.0}), place, pytest.fail)
+
+
+def test_equal_forks_at_the_same_time_leave_each_other_alone(ran, place):
+    wanted = asked("fork", run=ran[0].runs[0]["run"], at_s=25.0, machines={"cloud": 0})
+    first = []
+
+    def tell(_):
+        if not first:  # Another call makes the same fork while this one repeats the run.
+            first.append(single_runs.fork(wanted, place, lambda _: None))
+            Path(first[0].directory, "seen").touch()
+
+    assert single_runs.fork(wanted, place, tell) == first[0]
+    directory = Path(first[0].directory)
+    assert (directory / "seen").exists()
+    assert not [*directory.parent.glob(".*")]
 
 
 def test_a_metric_without_a_value_is_said_to_have_none(place):

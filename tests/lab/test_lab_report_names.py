@@ -11,7 +11,7 @@ from lab.analysis.settings import planner_names, short_texts, swept_keys
 from lab.analysis.sweep_analysis import analyse
 from lab.cli.tools import main
 from lab.config.allowed import unit_of
-from lab.reporting.drawings.planners import trade_offs, trade_offs_text
+from lab.reporting.drawings.planners import by_key, planners_compared, trade_offs, trade_offs_text
 from lab.runs.run_directory import read_summary
 
 
@@ -118,6 +118,23 @@ def test_a_setting_without_a_common_seed_is_named_and_the_others_are_drawn(sweep
     assert trade_offs_text(analysis).endswith("the planners have no common seed there: rate=0.05.")
     assert main(["report", str(sweep)]) == 0
     assert trade_offs_text(analysis) in (sweep / "report" / "index.html").read_text()
+
+
+def test_a_panel_says_how_many_points_it_lacks(sweep):
+    reached = {0: 5.0, 1: 6.0, 2: 7.0}  # by number of the run; the second seed of Greedy is 3
+    for number in range(8):
+        spoil(sweep / str(number), response_time_p50_s=reached.get(number))
+    figure = by_key(analyse(read_sweep(sweep)), "workload.rate")
+    titles = [re.sub(r"\s+", " ", axes.get_title()) for axes in figure.axes[:5]]
+    [said] = [each for each in titles if "of 4 points" in each]
+    assert said == (
+        "median response time (s) of 4 points, 2 not reached, 1 not reached on some seeds"
+    )
+    for number in range(4, 8):  # the runs of the lower rate
+        shutil.rmtree(sweep / str(number))
+    figure = planners_compared(analyse(read_sweep(sweep)))
+    titles = [re.sub(r"\s+", " ", axes.get_title()) for axes in figure.axes[:5]]
+    assert "median response time (s) of 2 points, 1 not reached on some seeds" in titles
 
 
 def test_planners_are_named_by_the_parts_that_differ():

@@ -1,5 +1,6 @@
 """Figures of the evaluation say what they show, with intervals."""
 
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from matplotlib.figure import Figure
 
 from lab.reporting.plotting import canvas as figures
 from studies.common import store
+from studies.common.pictures import dots
 from studies.experiments import near_optimal, profiling
 from studies.registry import STUDIES
 
@@ -76,3 +78,26 @@ def test_nearness_to_the_optimum_of_one_seed_and_one_load_has_no_intervals(monke
         for bars in panel.containers:
             _, _, (lines,) = bars.lines
             assert not any(len(segment) for segment in lines.get_segments())
+
+
+def test_ratios_that_are_not_drawn_are_counted_with_the_reason() -> None:
+    frame = pl.DataFrame(
+        {
+            "scene": ["a", "b", "c", "d", "e"],
+            "planner": "greedy",
+            "ratio": [2.0, inf, inf, 0.0, None],
+            "low": [1.0, inf, 0.0, 0.0, None],
+            "high": [3.0, inf, inf, 0.0, None],
+        }
+    )
+    labels = []
+    for rows in (frame, frame.head(2), frame.head(1)):
+        axes = Figure().subplots()
+        dots(axes, rows, None)
+        labels.append(axes.get_xlabel().replace("\n", " "))
+    assert labels == [
+        "ratio; not drawn: 2 infinite (the mean that divides is 0); 1 zero (the mean that is "
+        "divided is 0); 1 unknown (both are 0, or no seed has both)",
+        "ratio; not drawn: 1 infinite (the mean that divides is 0)",
+        "ratio",
+    ]

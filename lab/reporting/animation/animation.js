@@ -180,7 +180,7 @@ export function animate(root, scene, options = {}) {
       const bar = slotBox([at, -1], boxes), used = Math.min(cores.size, machine.cores);
       g.fillStyle = "#8882";
       g.fillRect(bar.x, bar.y, bar.w, bar.h);
-      g.fillStyle = "#0072b2";
+      g.fillStyle = "#0072b280"; // so that the words on it can be read
       g.fillRect(bar.x, bar.y, (bar.w * used) / machine.cores, bar.h);
       text(`${used} of ${machine.cores} cores`, bar.x + 3, bar.y + 8, 9);
       g.globalAlpha = 1;

@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator, PercentFo
 from lab.analysis import run_data as figure_data
 from lab.analysis.settings import short_keys, short_texts
 from lab.analysis.sweep_analysis import POOLED, Analysis, against, planners_of
+from lab.common.formatting import count
 from lab.common.metrics import COST, DRAWN, GOODPUT, RESPONSE, Metric
 from lab.config.allowed import unit_of
 from lab.reporting.drawings.panels import (
@@ -94,7 +95,7 @@ def _lines(analysis: Analysis, frame: pl.DataFrame, key: str, name: str) -> Figu
                 axes.fill_between(at, low, high, color=look["color"], alpha=0.18, lw=0)
             else:
                 axes.vlines(at, low, high, color=look["color"], lw=1.2)
-        axes.set_title(fill(metric.title, 38), fontsize="medium")
+        _name(axes, metric, frame, key)
         axes.set_xlabel(f"{name} ({unit})" if unit else name)
         if values.min() > 0 and values.max() > 20 * values.min():
             axes.set_xscale("log")
@@ -130,7 +131,7 @@ def _dots(analysis: Analysis, frame: pl.DataFrame, key: str, values: Sequence[An
                 y = at if alone else place_of(place, at, len(planners))
                 _dot(axes, found, y, look, label_of(planner) if place == 0 else "")
         name_places(axes, list(map(wrapped, labels)), lines=not alone)
-        axes.set_title(fill(metric.title, 38), fontsize="medium")
+        _name(axes, metric, frame, key)
         low, high = axes.dataLim.intervalx
         if not np.isfinite(high):
             _say_not_reached(axes, axes.xaxis)
@@ -152,6 +153,22 @@ def _dot(axes: Axes, rows: pl.DataFrame, y: float, look: Mapping[str, Any], labe
     if low is not None:
         axes.plot([low, high], [y, y], color=look["color"], lw=2)
     axes.plot([rows["mean"][0]], [y], ls="", ms=5.5, label=label, **shape)
+
+
+def _name(axes: Axes, metric: Metric, frame: pl.DataFrame, key: str) -> None:
+    """Name a panel after its metric; say how many points lack a value on all or some seeds."""
+    most = pl.col("n").max().over(key, "planner").alias("most")
+    points = frame.with_columns(most).filter(metric=metric.name)
+    shown = points.filter(pl.col("n") > 0)
+    lacks = "not reached" if metric.null_is_late else "without a value"
+    lacking = {
+        lacks: points.height - shown.height,
+        f"{lacks} on some seeds": shown.filter(pl.col("n") < pl.col("most")).height,
+    }
+    parts = [f"{number} {words}" for words, number in lacking.items() if number]
+    said = f"of {count(points.height, 'point')}, {', '.join(parts)}" if parts else ""
+    said *= shown.height > 0  # Otherwise, the panel says that it is empty.
+    axes.set_title(f"{fill(metric.title, 38)}\n{fill(said, 38)}".strip(), fontsize="medium")
 
 
 def _say_not_reached(axes: Axes, axis: Any) -> None:
