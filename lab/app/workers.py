@@ -1,5 +1,6 @@
 """The processes that make runs for all open pages; they are kept, so that they stay warm."""
 
+import gc
 import os
 import signal
 import time
@@ -22,6 +23,7 @@ from lab.app.controls import SCENARIOS
 from lab.app.pool import CONTEXT, Pool
 from lab.app.runs import Message, Task, run
 from lab.common.errors import one_line
+from lab.common.garbage import give_back_memory
 from lab.common.orphans import end_with
 from lab.run_cache.jobs import prepare_workers
 from lab.runs.warm_up import BLOCKS
@@ -76,10 +78,12 @@ def _run(task: Task, newest: Sequence[int], say: Callable[[Message], None]) -> N
 
 def _work(task: Task) -> None:
     _run(task, _shared["newest"], _say)
+    give_back_memory()
 
 
 def _warm(overrides: tuple[str, ...]) -> None:
     _run(Task(0, 0, 0, 1, overrides, 0.0), [0], lambda _: None)
+    gc.freeze()  # What stays loaded would slow down each later collection.
 
 
 def _regrets(slot: int, number: int, directory: Path, query: int) -> str:
