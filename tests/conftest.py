@@ -1,7 +1,9 @@
 """Settings that all tests share; that this file is here makes ``tests/worlds.py`` importable."""
 
 import gc
+import sys
 
+import pytest
 import scipy.linalg  # noqa: F401 -- limits hold for libraries that are loaded
 from hypothesis import HealthCheck, settings
 from threadpoolctl import threadpool_limits
@@ -22,6 +24,22 @@ settings.register_profile(
 settings.load_profile("quick")
 
 line_of(0)  # Compiles first, so that the notice is in no output that a test reads.
+
+
+@pytest.fixture
+def compass_sim(monkeypatch, capsys, tmp_path):
+    """Return a function that runs the command in an empty directory: its status, output, errors."""
+    from lab.cli.simulate import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["compass-sim", *words])
+        status = main()
+        return status, *capsys.readouterr()
+
+    return run
 
 
 def pytest_collection_finish():

@@ -2,13 +2,11 @@
 
 import re
 import shlex
-import sys
 from pathlib import Path
 
 import pytest
 from hydra.core.plugins import Plugins
 
-from lab.cli.simulate import main
 from lab.runs.run_directory import SUMMARY
 
 PAGE = (Path(__file__).parent.parent / "docs" / "how_to" / "sweeps.md").read_text(encoding="utf-8")
@@ -36,17 +34,9 @@ def launched(monkeypatch):
 
 
 @pytest.fixture
-def compass(monkeypatch, capsys, tmp_path):
+def compass(compass_sim):
     """Return a function that runs a command as the page writes it, but short."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", sys.path.copy())
-
-    def start(command: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", [*shlex.split(command), *QUICK])
-        status = main()
-        return status, *capsys.readouterr()
-
-    return start
+    return lambda command: compass_sim(*shlex.split(command)[1:], *QUICK)
 
 
 def test_commands_start_as_many_runs_as_they_say(compass, launched):

@@ -1,13 +1,11 @@
 """Every wrong input ends in one sentence: the key, the value, what is allowed, the nearest name."""
 
-import sys
 from pathlib import Path
 
 import pytest
 from command_line import changed
 
-from lab.cli.simulate import main
-from lab.cli.tools import main as tools_main
+from lab.cli.tools import main
 from lab.common.errors import InputError
 from lab.config.compose import compose, set_up
 from lab.config.overrides import SEARCH_PATH, repeated_keys
@@ -228,17 +226,9 @@ WRONG = [
 
 
 @pytest.fixture
-def compass(monkeypatch, capsys, tmp_path):
-    """Return a function that runs the command in an empty directory."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", sys.path.copy())
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["compass-sim", *changed(SHORT, arguments)])
-        status = main()
-        return status, *capsys.readouterr()
-
-    return run
+def compass(compass_sim):
+    """Return a function that runs the command, and briefly unless told otherwise."""
+    return lambda *words: compass_sim(*changed(SHORT, words))
 
 
 COMMAND = [words for words, _ in WRONG if any(word.startswith(("-", "hydra")) for word in words)]
@@ -561,7 +551,7 @@ def test_a_rate_of_nothing_is_a_warning(compass, capsys):
     assert out.count("no queries") == 2
     assert "not reached" not in out
     assert (status, err) == (0, "compass-sim: warning: workload.rate=0: no query will arrive\n")
-    assert tools_main(["explain", "idle", "0"]) == 2
+    assert main(["explain", "idle", "0"]) == 2
     assert capsys.readouterr().err.endswith("QUERY=0: no such query; the run has no queries\n")
 
 
@@ -662,7 +652,7 @@ def test_a_missing_directory_names_the_nearest_beside_it(
     for name in ("first", "second", ".hidden"):
         (tmp_path / "outputs" / name).mkdir(parents=True)
     (tmp_path / "outputs" / "note").touch()
-    assert tools_main([given if word == "DIR" else word for word in words]) == 2
+    assert main([given if word == "DIR" else word for word in words]) == 2
     hint = "" if meant is None else f"; did you mean {meant}?"
     said = capsys.readouterr().err
     assert said.endswith(f"={given}: no such directory{hint}\n")

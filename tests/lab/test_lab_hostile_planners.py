@@ -19,7 +19,6 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from lab.cli.simulate import main
 from lab.cli.tools import main as tools
 from lab.cli.tools import reported
 from lab.common.errors import InputError
@@ -38,18 +37,10 @@ SHORT = ["experiment=speech_small", "horizon_s=20", "workload.rate=0.2"]
 
 
 @pytest.fixture
-def compass(monkeypatch, capsys, tmp_path):
-    """Return a function that runs the command in an empty directory."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
-
-    def start(*arguments):
-        words = [*SHORT, "figures=false", "hydra.run.dir=here", *arguments]
-        monkeypatch.setattr(sys, "argv", ["compass-sim", *words])
-        status = main()
-        return status, *capsys.readouterr()
-
-    return start
+def compass(compass_sim, tmp_path):
+    """Return a function that runs the command where it finds the planners of a test."""
+    sys.path.append(str(tmp_path))
+    return partial(compass_sim, *SHORT, "figures=false", "hydra.run.dir=here")
 
 
 HOSTILE = """

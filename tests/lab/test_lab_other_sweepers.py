@@ -11,7 +11,6 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import OmegaConf
 
-from lab.cli.simulate import main
 from lab.runs.run_directory import SUMMARY, read_summary
 from lab.sweeps.sweep import objective
 
@@ -48,10 +47,8 @@ Climbing.__module__ = "hydra_plugins.climbing"  # Hydra takes sweepers from such
 
 
 @pytest.fixture
-def compass(monkeypatch, capsys, tmp_path):
-    """Return a function that runs the command in an empty directory."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", sys.path.copy())
+def compass(monkeypatch, compass_sim):
+    """Return a function that runs a sweep in an empty directory."""
     target = f"{Climbing.__module__}.{Climbing.__name__}"
     node = {"_target_": target, "key": "workload.rate", "most": 4}
     ConfigStore.instance().store(group="hydra/sweeper", name="climbing", node=node)
@@ -59,13 +56,7 @@ def compass(monkeypatch, capsys, tmp_path):
     module.Climbing = Climbing
     monkeypatch.setitem(sys.modules, Climbing.__module__, module)
     monkeypatch.setitem(Plugins.instance().class_name_to_class, target, Climbing)
-
-    def start(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["compass-sim", "-m", *arguments])
-        status = main()
-        return status, *capsys.readouterr()
-
-    yield start
+    yield lambda *words: compass_sim("-m", *words)
     ConfigStore.instance().repo["hydra"]["sweeper"].pop("climbing.yaml")
 
 

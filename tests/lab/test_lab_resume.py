@@ -1,18 +1,15 @@
 """A run that was killed goes on, and ends as if nothing had happened."""
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from command_line import changed
-from frail import frail
+from frail import frail, killed, tables
 
 from lab import run
-from lab.cli.simulate import main
 from lab.common.errors import InputError
 from lab.runs.resume import Checkpoint, clear
 from lab.runs.run_directory import (
@@ -34,18 +31,10 @@ ALONE = "planner._target_=frail_pkg.Frail"
 
 
 @pytest.fixture
-def compass(monkeypatch, capsys, tmp_path):
+def compass(compass_sim):
     """Return a function that runs the command in a directory with a frail planner."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", sys.path.copy())
     Path("frail_pkg.py").write_text(frail("CheapestFeasible", pause_at=5))
-
-    def start(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["compass-sim", *changed(KEYS, arguments)])
-        status = main()
-        return status, *capsys.readouterr()
-
-    yield start
+    yield lambda *words: compass_sim(*changed(KEYS, words))
     sys.modules.pop("frail_pkg", None)
 
 
@@ -77,30 +66,6 @@ def finished(here):
     """Leave a finished run in ``here``, and return its overrides."""
     here("finished", 0, "planner=greedy", "horizon_s=20")
     return "planner=greedy", "horizon_s=20", "hydra.run.dir=here"
-
-
-def killed(directory: Path, after: int, *arguments: str) -> None:
-    """Start the command, which is killed after so many profiles."""
-    (directory / "kill_after").write_text(str(after))
-    code = "import sys; from lab.cli.simulate import main; sys.exit(main())"
-    done = subprocess.run(
-        [sys.executable, "-c", code, *KEYS, ALONE, *arguments],
-        cwd=directory,
-        env=os.environ | {"PYTHONHASHSEED": "random"},
-        capture_output=True,
-        check=False,
-    )
-    assert done.returncode == -9
-    (directory / "kill_after").unlink()
-
-
-def tables(directory: Path) -> dict[str, bytes]:
-    """Return the bytes of every file but the summaries, by its path."""
-    return {
-        str(path.relative_to(directory)): path.read_bytes()
-        for path in sorted(directory.rglob("*"))
-        if path.is_file() and path.name != SUMMARY
-    }
 
 
 def summary(directory: str) -> dict:
@@ -136,7 +101,8 @@ def test_killed_again_and_again_it_ends_as_if_uninterrupted(compass, observed, t
     everything = observed.copy()
     before: list[ProfileRecord] = []
     for after in (8, 60):  # in the first search, and in a later one after results were written
-        killed(tmp_path, after, "hydra.run.dir=here", *(["resume=true"] if before else []))
+        more = ["resume=true"] if before else []
+        killed(tmp_path, after, *KEYS, ALONE, "hydra.run.dir=here", *more)
         now = saved("here")
         assert len(now) > len(before), "nothing that was saved is lost, and more is"
         assert [one.line() for one in now[: len(before)]] == [one.line() for one in before]

@@ -19,7 +19,6 @@ from joblib.externals.loky import get_reusable_executor
 from rich.console import Console
 from yaml import safe_load
 
-from lab.cli.simulate import main
 from lab.common import console
 from lab.common.console import complain
 from lab.common.errors import InputError
@@ -52,17 +51,9 @@ class Moody(CheapestFeasible):
 
 
 @pytest.fixture
-def compass(monkeypatch, capsys, tmp_path):
+def compass(compass_sim):
     """Return a function that runs the command in an empty directory."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", sys.path.copy())
-
-    def start(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["compass-sim", *arguments])
-        status = main()
-        return status, *capsys.readouterr()
-
-    yield start
+    yield compass_sim
     sys.modules.pop("moody_pkg", None)
 
 
