@@ -10,6 +10,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from pages import blocks, call, commands
 
 import lab
 import planners
@@ -41,28 +42,6 @@ PLANNERS = "".join(
 WHAT_IF = (DOCS / "how_to" / "what_if.md").read_text(encoding="utf-8")
 REPORTS = (DOCS / "how_to" / "reports.md").read_text(encoding="utf-8")
 DATA_PLANES = (DOCS / "concepts" / "data_planes.md").read_text(encoding="utf-8")
-
-
-def blocks(page, language):
-    found = re.findall(r"^```(\w*)\n(.*?)^```$", page, re.S | re.M)
-    return [text for kind, text in found if kind == language]
-
-
-def commands(page):
-    return [
-        line
-        for text in blocks(page, "")
-        for line in text.replace("\\\n", " ").splitlines()
-        if line.startswith("compass-")
-    ]
-
-
-def call(monkeypatch, command):
-    from lab.cli import simulate, tools
-
-    words = shlex.split(command)
-    monkeypatch.setattr(sys, "argv", words)
-    assert not (simulate if words[0] == "compass-sim" else tools).main(), command
 
 
 def section(page, title):
