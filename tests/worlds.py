@@ -276,15 +276,22 @@ def coding_without_gpus() -> Scenario:
     return Scenario(declared("code_generation"), cluster, workload=workload, horizon_s=30.0)
 
 
-def queries_at(*times: float, dataset: str = "LibriSpeech") -> Workload:
-    """Return a workload of queries that arrive then, stay, and may take four seconds."""
-    return Workload(
-        arrivals=At(times),
-        lifetime_mean_s=1000.0,
-        lifetime_min_s=900.0,
-        tiers={"any": Tier(latency_s=4.0)},
-        datasets={dataset: 1.0},
-    )
+def queries_at(
+    *times: float,
+    latency_s: float | None = 4.0,
+    accuracy: float | None = None,
+    usd_per_hour: float | None = None,
+    dataset: str = "LibriSpeech",
+    **more: object,
+) -> Workload:
+    """Return a workload of queries that arrive then, stay, and have clean speech unless told."""
+    values = {
+        "lifetime_mean_s": 1000.0,
+        "lifetime_min_s": 900.0,
+        "tiers": {"any": Tier(1.0, latency_s, accuracy, usd_per_hour)},
+        "datasets": {dataset: 1.0},
+    }
+    return Workload(arrivals=At(times), **values | more)
 
 
 def run(

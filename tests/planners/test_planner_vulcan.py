@@ -248,14 +248,7 @@ def test_in_the_end_it_comes_to_what_it_would_have_without_the_first(alone):
 
 def test_a_plan_is_found_though_all_configurations_tried_first_are_of_negative_utility():
     """The rule of each placement ends the search only after 10 negative ones in each of five."""
-    tier = Tier(1.0, latency_s=1.0, accuracy_of_best=0.99)
-    workload = Workload(
-        arrivals=At((1.0,)),
-        lifetime_mean_s=1000.0,
-        lifetime_min_s=900.0,
-        tiers={"hard": tier},
-        datasets={"VOiCES": 1.0},
-    )
+    workload = queries_at(1.0, latency_s=1.0, accuracy=0.99, dataset="VOiCES")
     world = scenario(60.0, nodes=CLOUD, workload=workload)
     tables = run(world, Vulcan(samples=16, budget_s=600.0)).tables.take()
     first = tables["decisions"].row(0, named=True)

@@ -7,10 +7,10 @@ import polars as pl
 import pytest
 from scipy import stats
 from worlds import (
-    At,
     Does,
     Recording,
     pipeline,
+    queries_at,
     requests,
     run,
     smooth,
@@ -22,7 +22,6 @@ from scenarios.cluster import DISCIPLINES, EDF, FIFO, NOMINAL, PRIORITY, Cluster
 from scenarios.requests import RequestBlock
 from scenarios.scenario import Scenario
 from scenarios.slo import Tier
-from scenarios.workload import Workload
 from sim.dataplane.base.durations import NEVER
 from sim.dataplane.base.interface import COMPLETED, DROPPED, OUTCOMES, SHED, Iterations, StationSpec
 from sim.dataplane.base.request_rows import ARRIVAL, ENDED, OUTCOME, QUERY, QUEUEING, line_of
@@ -368,12 +367,9 @@ def crowded(tiers=tuple(TIERS), **cluster):
                 **cluster,
             ),
             smooth_network(),
-            Workload(
-                arrivals=At(tuple(float(number) for number in range(1, 13))),
-                lifetime_mean_s=1000.0,
-                lifetime_min_s=999.0,
+            queries_at(
+                *(float(number) for number in range(1, 13)),
                 tiers={name: TIERS[name] for name in tiers},
-                datasets={"LibriSpeech": 1.0},
             ),
             horizon_s=300.0,
         ),

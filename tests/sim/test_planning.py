@@ -1,31 +1,21 @@
 """Planning is charged, bounded, and contained."""
 
 import re
+from functools import partial
 
 import numpy as np
 import polars as pl
 import pytest
-from worlds import At, Does, queries_at, run, scenario
+from worlds import Does, queries_at, run, scenario
 
 from scenarios.applications.shipped import shipped_application
 from scenarios.cluster import Profiling
-from scenarios.slo import Tier
-from scenarios.workload import Workload
 from sim import Planner, PlannerError
 from sim.api.charges import CHARGES_S
 
 APPLICATION = shipped_application("speech_recognition")
 CONFIGURATIONS = APPLICATION.pipeline.configurations
-
-
-def workload(*times):
-    return Workload(
-        arrivals=At(times),
-        lifetime_mean_s=1000.0,
-        lifetime_min_s=500.0,
-        tiers={"any": Tier(latency_s=4.0)},
-        datasets={"VOiCES": 1.0},
-    )
+workload = partial(queries_at, dataset="VOiCES")
 
 
 def plan_once(action, *times, budget_s=5.0, horizon_s=60.0, **cluster):

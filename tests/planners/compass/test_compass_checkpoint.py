@@ -6,9 +6,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from compass_worlds import ONE_CLOUD, arriving
+from compass_worlds import ONE_CLOUD
 from frail import frail, killed, tables
-from worlds import run, scenario
+from worlds import queries_at, run, scenario
 
 from planners.compass.compass import Compass
 from planners.compass.search.history import WarmStart
@@ -25,7 +25,7 @@ def crashing(*events, arrivals=(1.0, 32.4), horizon_s=60.0, checkpoint_every_s=1
     made = run(
         scenario(
             horizon_s,
-            workload=arriving(*arrivals, **DEMANDING),
+            workload=queries_at(*arrivals, **DEMANDING),
             drift=Drift(list(events)),
             nodes=ONE_CLOUD,
             profiling=Profiling(checkpoint_every_s=checkpoint_every_s),

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from compass_worlds import ONE_CLOUD, arriving, market, with_context
-from worlds import declared, run, scenario
+from compass_worlds import ONE_CLOUD, market, with_context
+from worlds import declared, queries_at, run, scenario
 
 from planners.bayesopt.encodings import one_hot
 from planners.compass.compass import Compass
@@ -195,7 +195,7 @@ def searched(warm_start, slo=None, budget_s=20.0, improve=True, **options):
 
     world = with_context(
         act,
-        arriving(1.0, **(slo or {"latency_s": 2.0, "accuracy": 0.9})),
+        queries_at(1.0, **(slo or {"latency_s": 2.0, "accuracy": 0.9})),
         budget_s=budget_s,
         nodes=ONE_CLOUD,
     )
@@ -261,7 +261,7 @@ class TestInTheWorld:
                 assert len(chosen(board, warm_start, query)) == histories
                 spent[histories] = before - context.remaining(query)
 
-            with_context(act, arriving(*(1.0 + 0.01 * number for number in range(13))))
+            with_context(act, queries_at(*(1.0 + 0.01 * number for number in range(13))))
         for histories, charged_s in spent.items():
             assert charged_s == pytest.approx(histories * CHARGES_S["history"], abs=1e-6)
 
@@ -278,7 +278,7 @@ class TestInTheWorld:
 
             search = CmboSearch(warm_start=Noted(histories, ahead=0, least_measured=1))
             world = run(
-                scenario(12.0, workload=arriving(1.0, 5.0, 9.0), nodes=ONE_CLOUD),
+                scenario(12.0, workload=queries_at(1.0, 5.0, 9.0), nodes=ONE_CLOUD),
                 Compass(search=search, improve_s=0.0),
             )
             assert world.planner_errors == []
@@ -291,7 +291,7 @@ class TestInTheWorld:
         """A single item has no variance to learn from."""
         search = CmboSearch(warm_start=WarmStart(ahead=2))
         made = run(
-            scenario(12.0, workload=arriving(1.0, 5.0), profiling=Profiling(workers=1)),
+            scenario(12.0, workload=queries_at(1.0, 5.0), profiling=Profiling(workers=1)),
             Compass(search=search),
         )
         assert made.planner_errors == []
@@ -312,7 +312,7 @@ class TestInTheWorld:
                 np.testing.assert_array_equal(first.content, mean)
                 assert before - context.remaining(query) == pytest.approx(CHARGES_S["history"])
 
-        made = with_context(act, arriving(1.0, 1.2, 1.4), budget_s=0.5)
+        made = with_context(act, queries_at(1.0, 1.2, 1.4), budget_s=0.5)
         runs = made.tables.take()["profiling"]
         assert runs["query"].is_null().all()
         assert runs["configuration"].is_unique().all()
@@ -328,7 +328,7 @@ class TestInTheWorld:
             [first] = WarmStart(histories=0, ahead=16).choose(context, query, np.zeros(4), one_hot)
             found.append((context.world.pipeline, first.log_time))
 
-        made = with_context(act, arriving(1.0), budget_s=0.5)
+        made = with_context(act, queries_at(1.0), budget_s=0.5)
         [(pipeline, log_time)] = found
         for operator in range(len(pipeline.operators)):
             alike = {}
