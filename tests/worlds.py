@@ -307,6 +307,25 @@ def run(
     return made
 
 
+def asked(
+    ask: Callable[[PlanningContext, Query], object],
+    a_scenario: Scenario,
+    budget_s: float = 5.0,
+    calls: int = 1,
+) -> list[object]:
+    """Return what is answered about the first query in the first calls that it waits in."""
+    answers: list[object] = []
+
+    def act(context: PlanningContext) -> None:
+        if context.waiting and len(answers) < calls:
+            answers.append(ask(context, context.waiting[0]))
+
+    made = run(a_scenario, Does(act, budget_s, replan_every_s=1.0))
+    assert made.planner_errors == []
+    assert len(answers) == calls
+    return answers
+
+
 def finish_step_by_step(profile: RateProfile, start_ns: int, work: int) -> int:
     """Return when work is done, nanosecond by nanosecond: slow, and plain to see."""
     now = start_ns
@@ -333,9 +352,14 @@ class At(ArrivalProcess):
 class Does(Planner):
     """A planner that does what a test says; it keeps state, which no other planner may."""
 
-    def __init__(self, action: Callable[[PlanningContext], None], budget_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        action: Callable[[PlanningContext], None],
+        budget_s: float = 5.0,
+        replan_every_s: float | None = None,
+    ) -> None:
         self.action = action
-        self.budget_s = budget_s
+        self.budget_s, self.replan_every_s = budget_s, replan_every_s
 
     def plan(self, context: PlanningContext) -> None:
         self.action(context)

@@ -5,7 +5,7 @@ from itertools import islice
 import numpy as np
 import polars as pl
 import pytest
-from worlds import Does, coding_without_gpus, queries_at, run, scenario
+from worlds import asked, coding_without_gpus, queries_at, run, scenario
 
 from planners.baselines.cherrypick import CherryPick, PlanRuns, spread
 from planners.common.orders import Orders
@@ -20,19 +20,7 @@ FLOOR = Workload(
 
 
 def with_desk(ask, calls=1, workload=FLOOR, nodes=CLOUD):
-    """Return what is answered about the first query in its first calls."""
-    answers = []
-
-    def act(context):
-        if context.waiting and len(answers) < calls:
-            answers.append(ask(context, context.waiting[0]))
-
-    planner = Does(act, 60.0)
-    planner.replan_every_s = 1.0
-    made = run(scenario(40.0, nodes=nodes, workload=workload), planner)
-    assert not made.planner_errors, made.planner_errors
-    assert len(answers) == calls
-    return answers
+    return asked(ask, scenario(40.0, nodes=nodes, workload=workload), 60.0, calls)
 
 
 def test_starts_are_spread_over_every_knob_and_layout():

@@ -5,7 +5,7 @@ from math import inf, nan
 
 import polars as pl
 import pytest
-from worlds import Does, declared, run, scenario
+from worlds import asked, declared, run, scenario
 
 from planners.baselines.infaas import (
     Goal,
@@ -45,20 +45,17 @@ def test_each_operators_variants_are_registered_apart(name, count):
 
 def with_market(ask, goals=LAX, nodes=None):
     """Return what a question on the first query's market is answered with."""
-    answers = []
 
-    def once(context):
-        if not answers and context.waiting:
-            query = context.waiting[0]
-            profile = profile_ahead(context, query.dataset, registered(context.world.pipeline), 16)
-            choices = variants(context.world.pipeline, profile)
-            crew = crews(context, query, [each.measurement.configuration for each in profile])
-            limit = context.world.cluster.max_utilisation
-            found = tuple(offers(each, crew, query.requests_per_s, limit) for each in choices)
-            answers.append(ask(context, query, VariantMarket(tuple(goals), found), Labour(context)))
+    def on_market(context, query):
+        profile = profile_ahead(context, query.dataset, registered(context.world.pipeline), 16)
+        choices = variants(context.world.pipeline, profile)
+        crew = crews(context, query, [each.measurement.configuration for each in profile])
+        limit = context.world.cluster.max_utilisation
+        found = tuple(offers(each, crew, query.requests_per_s, limit) for each in choices)
+        return ask(context, query, VariantMarket(tuple(goals), found), Labour(context))
 
-    run(scenario(nodes=nodes), Does(once, budget_s=600.0))
-    return answers[0]
+    [answer] = asked(on_market, scenario(nodes=nodes), budget_s=600.0)
+    return answer
 
 
 def test_quality_is_that_of_the_pipeline_with_one_operator_changed():

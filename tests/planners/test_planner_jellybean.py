@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from worlds import Does, run, scenario
+from worlds import asked, run, scenario
 
 from planners.baselines.jellybean import JellyBean, assign_workers, select_models
 from planners.common.offline_profiles import by_deviation, deviations
@@ -80,15 +80,8 @@ def test_what_differs_in_fewer_knobs_is_profiled_first():
 
 
 def at_first_arrival(ask, **changes):
-    """Return what asking the planning context for the first query gives."""
-    answers = []
-
-    def once(context):
-        if not answers and context.waiting:
-            answers.append(ask(context, context.waiting[0]))
-
-    run(scenario(**changes), Does(once))
-    return answers[0]
+    [answer] = asked(ask, scenario(**changes))
+    return answer
 
 
 @pytest.mark.parametrize("requests_per_s", [0.5, 20.0, 80.0])

@@ -339,8 +339,7 @@ def test_a_plan_on_another_node_takes_nothing_of_this_one():
                 taken[query.id] = value.current(query)
 
     nodes = {name: Node(name, "a2-highgpu-1g", count=2) for name in ("edge", "cloud")}
-    planner = Does(act)
-    planner.replan_every_s = 1.0
+    planner = Does(act, replan_every_s=1.0)
     run(scenario(30.0, nodes=nodes, workload=queries_at(1.0, 2.0)), planner)
     assert taken[0].uses
     assert not taken[1].uses

@@ -6,7 +6,7 @@ from math import inf
 import numpy as np
 import polars as pl
 import pytest
-from worlds import At, Does, queries_at, run, scenario
+from worlds import At, Does, asked, queries_at, run, scenario
 
 from planners.baselines.vulcan import Vulcan
 from planners.baselines.vulcan_search import PlacementSearch, Rules, Utility
@@ -58,20 +58,15 @@ def test_gamma_weighs_accuracy_against_latency(gamma, expected):
 
 def searching(ask, utility, rules=RULES, budget_s=600.0, nodes=CLOUD):
     """Return what is answered about a search for a query in an empty cluster."""
-    answers = []
 
-    def once(context):
-        if not answers and context.waiting:
-            query = context.waiting[0]
-            trials = Trials(context, query, 16)
-            rng = np.random.default_rng(0)
-            search = PlacementSearch(
-                context, query, trials, Orders(context), utility, rules, {}, rng
-            )
-            answers.append(ask(context, query, trials, search))
+    def in_search(context, query):
+        trials = Trials(context, query, 16)
+        rng = np.random.default_rng(0)
+        search = PlacementSearch(context, query, trials, Orders(context), utility, rules, {}, rng)
+        return ask(context, query, trials, search)
 
-    run(scenario(10.0, nodes=nodes, workload=queries_at(1.0)), Does(once, budget_s))
-    return answers[0]
+    [answer] = asked(in_search, scenario(10.0, nodes=nodes, workload=queries_at(1.0)), budget_s)
+    return answer
 
 
 def constant(value):

@@ -293,8 +293,7 @@ def test_a_search_that_goes_on_after_its_order_is_one_search_still():
             context.deploy(query, on_device(context, query))
             context.charge(query, count=2_500_000)
 
-    planner = Does(act)
-    planner.replan_every_s = 1.0
+    planner = Does(act, replan_every_s=1.0)
     made = run(scenario(20, workload=workload(1.0)), planner)
     (row,) = made.tables.take()["decisions"].rows(named=True)
     assert (row["triggered_s"], row["decided_s"], row["charged_s"]) == (1.0, 3.5, 2.5)
@@ -326,8 +325,7 @@ def test_two_calls_at_one_tick_see_the_searches_of_each_other():
             context.charge(query, count=10_000)
             context.deploy(query, full[query.id])
 
-    planner = Does(act)
-    planner.replan_every_s = 1.0
+    planner = Does(act, replan_every_s=1.0)
     # Two A100s for three queries whose configurations differ: the third is refused for ever.
     made = run(scenario(5.0, workload=workload(1.25, 1.26, 1.27)), planner)
     assert made.planner_errors == []
@@ -578,8 +576,7 @@ def test_a_plan_that_is_being_loaded_is_shown_until_it_is_in_force():
             with pytest.raises(TypeError):
                 context.world.loading[0] = None
 
-    planner = Does(act)
-    planner.replan_every_s = 1.0
+    planner = Does(act, replan_every_s=1.0)
     made = run(scenario(20.0, workload=workload(1.0), load_bytes_per_s=4e8), planner)
     assert made.planner_errors == []
     here, there = made.tables.take()["decisions"].rows(named=True)

@@ -76,8 +76,7 @@ def test_all_searches_wait_alike_if_profiling_is_free():
 def plays(action, *times, profiling, horizon_s=40.0, nodes=None):
     """Run a world in which ``action(context)`` is called every second; return it."""
     workload = queries_at(*times, dataset="VOiCES")
-    planner = Does(action, 60.0)
-    planner.replan_every_s = 1.0
+    planner = Does(action, 60.0, replan_every_s=1.0)
     made = run(scenario(horizon_s, workload=workload, profiling=profiling, nodes=nodes), planner)
     assert made.planner_errors == []
     made.frames = made.tables.take()

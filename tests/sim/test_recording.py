@@ -79,8 +79,7 @@ def test_reports_are_the_last_windows_of_the_tables():
             if context.trigger == "arrival" or query.id % 2:
                 seen[query.id] = context.telemetry(query)
 
-    planner = Does(act)
-    planner.replan_every_s = 10.0
+    planner = Does(act, replan_every_s=10.0)
     made = run(scenario(600, rate=0.05), planner)
     windows = made.tables.take()["windows"].sort("query", "window")
     assert made.planner_errors == []
@@ -126,8 +125,7 @@ def test_counts_are_those_of_the_last_windows_of_running_queries():
         assert context.bulk.last_counts().tolist() == expected
         seen.extend(born > good for born, good in expected)
 
-    planner = Does(act)
-    planner.replan_every_s = 10.0
+    planner = Does(act, replan_every_s=10.0)
     made = run(scenario(600, rate=0.05), planner)
     assert made.planner_errors == []
     assert set(seen) == {False, True}

@@ -289,8 +289,7 @@ def test_orders_that_are_due_together_are_carried_out_by_query():
             if late or prompt:
                 context.deploy(query, plan_in(context, query, "edge", configuration=5 * query.id))
 
-    planner = Does(act)
-    planner.replan_every_s = 1.0
+    planner = Does(act, replan_every_s=1.0)
     made = run(scenario(20.0, nodes=nodes, workload=queries_at(1.0, 1.5)), planner)
     rows = made.tables.take()["decisions"]
     assert rows.select("query", "decided_s", "outcome").rows() == [
