@@ -365,6 +365,17 @@ class Does(Planner):
         self.action(context)
 
 
+def plan_in(
+    context: PlanningContext, query: Query, place: str, configuration: int | None = None
+) -> Plan:
+    """Return the first candidate that runs everything in one place, of a configuration if given."""
+    return next(
+        plan
+        for plan in context.candidates(query)
+        if set(plan.placement) == {place} and configuration in (None, plan.configuration.index)
+    )
+
+
 class Restless(Planner):
     """Deploys and releases plans at random, with replicas and batches: capacity is never at rest.
 

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from worlds import Does, queries_at, run, scenario
+from worlds import Does, plan_in, queries_at, run, scenario
 
 from planners import VideoStorm, VideoStormOnline
 from planners.baselines.utilities import (
@@ -329,8 +329,7 @@ def test_a_plan_on_another_node_takes_nothing_of_this_one():
     def act(context):
         for query in context.waiting:
             home = "edge" if query.id else "cloud"
-            plans = context.candidates(query)
-            context.deploy(query, next(plan for plan in plans if {*plan.placement} == {home}))
+            context.deploy(query, plan_in(context, query, home))
         if len(context.running) == 2:
             for query in context.running:
                 shown = context.profile(query, context.plan_of(query).configuration, 16)

@@ -10,6 +10,7 @@ from worlds import (
     Does,
     Recording,
     pipeline,
+    plan_in,
     queries_at,
     requests,
     run,
@@ -344,15 +345,7 @@ TIERS = {"premium": Tier(latency_s=1.0), "economy": Tier(latency_s=4.0)}
 def in_the_cloud(context):
     """Let all queries share the stations of one plan."""
     for query in context.waiting:
-        plans = context.candidates(query)
-        context.deploy(
-            query,
-            next(
-                plan
-                for plan in plans
-                if set(plan.placement) == {"cloud"} and plan.configuration.index == 4
-            ),
-        )
+        context.deploy(query, plan_in(context, query, "cloud", 4))
 
 
 def crowded(tiers=tuple(TIERS), **cluster):

@@ -5,7 +5,7 @@ from math import fsum, inf
 
 import polars as pl
 import pytest
-from worlds import At, Does, queries_at, run, scenario
+from worlds import At, Does, plan_in, queries_at, run, scenario
 
 from hardware_models.gpu.compute import memory_utilisation
 from hardware_models.gpu.mps import interference_factor
@@ -87,8 +87,7 @@ def deploy_and_improve(context):
     """Profile and deploy each waiting query on its device; at 3 s, profile running ones further."""
     for query in context.waiting:
         context.profile(query, CONFIGURATIONS[0], ITEMS)
-        plans = context.candidates(query)
-        context.deploy(query, next(p for p in plans if set(p.placement) == {"device"}))
+        context.deploy(query, plan_in(context, query, "device"))
     if context.now_s == 3.0:
         for query in context.running:
             context.profile(query, CONFIGURATIONS[0], 2 * ITEMS)
