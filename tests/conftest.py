@@ -42,6 +42,19 @@ def compass_sim(monkeypatch, capsys, tmp_path):
     return run
 
 
+@pytest.fixture
+def refused(capsys):
+    """Return a function that runs compass-lab on bad input, and returns its one sentence on it."""
+    from lab.cli.tools import main
+
+    def run(*words: object) -> str:
+        assert main([str(word) for word in words]) == 2
+        [line] = capsys.readouterr().err.splitlines(keepends=True)
+        return line
+
+    return run
+
+
 def pytest_collection_finish():
     """Collect garbage seldom, and never what was imported: it would take a fifth of the time."""
     gc.freeze()

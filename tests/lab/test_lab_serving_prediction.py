@@ -315,14 +315,12 @@ def test_batches_that_were_not_measured_are_told(pair, capsys):
     assert "one: batches above 1 were not measured; their times are on a line" in said
 
 
-def test_a_prediction_of_another_load_is_refused(pair, capsys):
+def test_a_prediction_of_another_load_is_refused(pair, refused):
     out, seen = str(pair / "p"), str(pair / "o0")
     words = [f"--tables={pair / 'true'}", "--out", out]
     assert main(["predict", seen, *words, "one.max_batch=2"]) == 0
-    assert main(["compare", seen, f"--predicted={out}", "--bound-s=1"]) == 2
-    assert "is not a prediction of" in capsys.readouterr().err
-    assert main(["predict", seen, *words]) == 2
-    assert "has a prediction; name another directory" in capsys.readouterr().err
+    assert "is not a prediction of" in refused("compare", seen, f"--predicted={out}", "--bound-s=1")
+    assert "has a prediction; name another directory" in refused("predict", seen, *words)
 
 
 def changed(observation, **keys):
