@@ -1,6 +1,7 @@
 """Settings that all tests share; that this file is here makes ``tests/worlds.py`` importable."""
 
 import gc
+import os
 import sys
 
 import pytest
@@ -27,12 +28,27 @@ line_of(0)  # Compiles first, so that the notice is in no output that a test rea
 
 
 @pytest.fixture
-def compass_sim(monkeypatch, capsys, tmp_path):
-    """Return a function that runs the command in an empty directory: its status, output, errors."""
-    from lab.cli.simulate import main
-
+def current(tmp_path, monkeypatch):
+    """Make an empty directory the current one; modules of it are forgotten at the end."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", sys.path.copy())
+    yield tmp_path
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", "")).startswith(f"{tmp_path}{os.sep}"):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def folder(current, monkeypatch):
+    """Make an empty directory the current one, from which modules are imported first."""
+    monkeypatch.syspath_prepend(current)
+    return current
+
+
+@pytest.fixture
+def compass_sim(current, monkeypatch, capsys):
+    """Return a function that runs the command in an empty directory: its status, output, errors."""
+    from lab.cli.simulate import main
 
     def run(*words: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["compass-sim", *words])
@@ -48,6 +64,7 @@ def refused(capsys):
     from lab.cli.tools import main
 
     def run(*words: object) -> str:
+        capsys.readouterr()  # what was said before
         assert main([str(word) for word in words]) == 2
         [line] = capsys.readouterr().err.splitlines(keepends=True)
         return line

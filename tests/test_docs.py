@@ -4,7 +4,6 @@ import inspect
 import re
 import shlex
 import subprocess
-import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -54,12 +53,7 @@ def first_cells(text):
     return [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    yield tmp_path
-    sys.modules.pop("my_pkg", None)
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 @pytest.mark.parametrize("table", SCHEMAS)

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import polars as pl
@@ -24,20 +23,12 @@ SAMPLES = {
 }
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    [code] = blocks(PAGE, "python")
-    (tmp_path / "my_pkg.py").write_text(code, encoding="utf-8")
-    for sample, name in SAMPLES.items():
-        shutil.copy(HERE / "lab" / "samples" / sample, tmp_path / name)
-    yield tmp_path
-    sys.modules.pop("my_pkg", None)
-
-
 @pytest.mark.slow
 def test_the_commands_run_in_the_order_of_the_page(folder, monkeypatch):
+    [code] = blocks(PAGE, "python")
+    (folder / "my_pkg.py").write_text(code, encoding="utf-8")
+    for sample, name in SAMPLES.items():
+        shutil.copy(HERE / "lab" / "samples" / sample, folder / name)
     for command in commands(PAGE):
         brief = " horizon_s=60 figures=false" if command.startswith("compass-sim") else ""
         call(monkeypatch, command + brief)

@@ -12,13 +12,6 @@ COMMANDS = [line.partition("#")[0].strip() for line in commands(README)]
 WALL = ("planning, wall", "wall time")
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    return tmp_path
-
-
 def without_wall(text):
     return [line for line in text.splitlines() if not any(word in line for word in WALL)]
 

@@ -6,7 +6,6 @@ import re
 import pytest
 from rows_by_hand import summary
 
-from lab.cli.simulate import main as simulate
 from lab.common.errors import InputError
 from lab.config.compose import compose, set_up
 from lab.runs.run_directory import load_config, read_summary
@@ -193,11 +192,10 @@ def test_a_huge_number_is_refused(override, sentence):
         (["seed=range(9000)", "horizon_s=range(1,9000)"], "-m: would be 80,991,000 jobs"),
     ],
 )
-def test_a_sweep_of_too_many_jobs_is_refused(tmp_path, monkeypatch, capsys, words, sentence):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["compass-sim", "-m", *words])
-    assert simulate() == 2
-    assert sentence in capsys.readouterr().err
+def test_a_sweep_of_too_many_jobs_is_refused(compass_sim, words, sentence):
+    status, _, err = compass_sim("-m", *words)
+    assert status == 2
+    assert sentence in err
 
 
 @pytest.mark.parametrize(

@@ -53,13 +53,10 @@ def die(batch):
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "calibrated_pkg.py").write_text(OWN)
-    (tmp_path / "left_pkg.py").write_text("import sys\nsys.exit('gone')\n")
-    yield tmp_path
-    sys.modules.pop("calibrated_pkg", None)
+def folder(folder):
+    (folder / "calibrated_pkg.py").write_text(OWN)
+    (folder / "left_pkg.py").write_text("import sys\nsys.exit('gone')\n")
+    return folder
 
 
 @pytest.fixture(autouse=True)

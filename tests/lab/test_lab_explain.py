@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import sys
 from functools import cache
 from io import StringIO
 from itertools import pairwise
@@ -14,7 +13,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from rich.console import Console
 
 import lab
-from lab.cli.simulate import main as simulate_main
 from lab.cli.tools import main
 from lab.reporting.explain import text
 from lab.reporting.explain.figure import explanation
@@ -218,15 +216,12 @@ def test_no_word_is_cut_in_a_narrow_terminal(telling):
         assert f": {row['configuration']} " in words
 
 
-def test_the_page_says_what_the_tool_says(tmp_path, monkeypatch, capsys):
+def test_the_page_says_what_the_tool_says(compass_sim, capsys):
     page = (Path(__file__).parents[2] / "docs" / "how_to" / "explaining.md").read_text(
         encoding="utf-8"
     )
     [simulate, explain] = re.findall(r"^compass-.*$", page, re.M)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", [*shlex.split(simulate), "figures=false"])
-    assert simulate_main() == 0
-    capsys.readouterr()
+    assert compass_sim(*shlex.split(simulate)[1:], "figures=false")[0] == 0
     assert main(shlex.split(explain)[1:]) == 0
     out = capsys.readouterr().out
     words = " ".join(out.split())

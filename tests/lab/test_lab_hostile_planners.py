@@ -205,11 +205,8 @@ class Sleeps(Planner):
         ("Sleeps", "the check did not end within --limit-s=2 s"),
     ],
 )
-def test_a_check_that_does_not_say_that_it_is_complete_fails(
-    name, said, tmp_path, monkeypatch, capsys
-):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+def test_a_check_that_does_not_say_that_it_is_complete_fails(name, said, current, capsys):
+    sys.path.append(str(current))
     Path("checked_pkg.py").write_text(CHECKED)
     limit = ["--limit-s", "2"] if name == "Sleeps" else []
     assert tools(["check-planner", f"checked_pkg.{name}", *limit]) == 1

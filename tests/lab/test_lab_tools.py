@@ -2,7 +2,6 @@
 
 import math
 import re
-import sys
 from itertools import product
 from pathlib import Path
 
@@ -159,9 +158,7 @@ def test_a_parameter_of_a_checked_planner_stands_alone():
         check("planners.CheapestFeasible", ["planner.samples=3"])
 
 
-def test_check_planner_takes_parameters_and_reports_a_breach(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", sys.path.copy())
+def test_check_planner_takes_parameters_and_reports_a_breach(current, capsys):
     Path("checked_pkg.py").write_text(
         "from sim import Planner\n"
         "class Forgets(Planner):\n"
