@@ -66,8 +66,9 @@ def refused(capsys):
     def run(*words: object) -> str:
         capsys.readouterr()  # what was said before
         assert main([str(word) for word in words]) == 2
-        [line] = capsys.readouterr().err.splitlines(keepends=True)
-        return line
+        out, err = capsys.readouterr()
+        assert (out, err.count("\n")) == ("", 1)
+        return err
 
     return run
 

@@ -129,8 +129,7 @@ def test_only_the_first_queries_of_a_large_run_are_drawn(directory, monkeypatch)
         (["."], "RUN=.: has no results; name the directory of a run"),
     ],
 )
-def test_bad_input_gets_one_sentence(words, said, tmp_path, monkeypatch, refused):
-    monkeypatch.chdir(tmp_path)
+def test_bad_input_gets_one_sentence(words, said, current, refused):
     assert said in refused("animate", *words)
 
 

@@ -120,7 +120,7 @@ def test_an_operator_that_raises_loses_its_requests(stub, tmp_path, capsys):
     assert said in rows["failure"][0]
 
 
-def test_an_operator_that_cannot_be_set_up_is_one_sentence(stub, tmp_path, capsys, monkeypatch):
+def test_an_operator_that_cannot_be_set_up_is_one_sentence(stub, tmp_path, refused, monkeypatch):
     pytest.importorskip("ray.serve", reason=EXTRA)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_ops.py").write_text(
@@ -133,20 +133,19 @@ def test_an_operator_that_cannot_be_set_up_is_one_sentence(stub, tmp_path, capsy
         STUB.replace("lab.serving.stub.Busy, mean_s: 0.005, name: two", "my_ops.Broken")
     )
     words = ["--rate=20", "--requests=10", f"--out={tmp_path / 'made'}", "--allow-import=my_ops"]
-    assert main(["observe", stub, *words]) == 2
-    err = capsys.readouterr().err
-    assert err == "compass-lab: operators.two: its setup raised RuntimeError: no model\n"
+    said = "compass-lab: operators.two: its setup raised RuntimeError: no model\n"
+    assert refused("observe", stub, *words) == said
 
 
-def test_a_port_in_use_is_one_sentence(stub, tmp_path, capsys):
+def test_a_port_in_use_is_one_sentence(stub, tmp_path, refused):
     pytest.importorskip("ray.serve", reason=EXTRA)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         words = ["--rate=20", "--requests=10", f"--out={tmp_path / 'made'}", f"--port={port}"]
-        assert main(["observe", stub, *words]) == 2
-    assert capsys.readouterr().err.startswith(f"compass-lab: --port={port}: is in use")
+        said = refused("observe", stub, *words)
+    assert said.startswith(f"compass-lab: --port={port}: is in use")
 
 
 @pytest.mark.parametrize("after_s", [4, 40])  # while the service starts, and later
