@@ -376,6 +376,18 @@ def plan_in(
     )
 
 
+class Remembers:
+    """A part of a planning context: what planners remember is in ``memory``."""
+
+    memory: dict[object, object]
+
+    def recall(self, key: object, query: object = None) -> object:
+        return self.memory.get(key)
+
+    def remember(self, key: object, value: object, query: object = None) -> None:
+        self.memory[key] = value
+
+
 class Restless(Planner):
     """Deploys and releases plans at random, with replicas and batches: capacity is never at rest.
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from worlds import Does, queries_at, run, scenario
+from worlds import Does, Remembers, queries_at, run, scenario
 
 from planners.compass.scheduling.scheduler import PriceMatching, Scheduler
 from planners.compass.state.pools import Fleet, Market, Pools, ResourceUse, Standing, Uses
@@ -86,7 +86,7 @@ class Asker:
     dataset: str = "pool"
 
 
-class Pool:
+class Pool(Remembers):
     """A context that offers one pool of items that are profiled in an order of chance.
 
     Args:
@@ -112,12 +112,6 @@ class Pool:
     @property
     def items(self) -> np.ndarray:
         return self._order[self._known]
-
-    def recall(self, key, query=None):
-        return self.memory.get(key)
-
-    def remember(self, key, value, query=None) -> None:
-        self.memory[key] = value
 
     def features(self, of):
         return self._unordered if isinstance(of, str) else self._features

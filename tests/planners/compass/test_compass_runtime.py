@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import polars as pl
 import pytest
-from worlds import queries_at, run, scenario
+from worlds import Remembers, queries_at, run, scenario
 
 from planners.compass.compass import Compass
 from planners.compass.runtime.watch import NoRuntime, Watch
@@ -355,7 +355,7 @@ def test_times_out_of_range_are_refused(name, value, allowed):
         Compass(**{name: value})
 
 
-class Board:
+class Board(Remembers):
     """A context at which one query runs on its device and on a server; its last window was bad.
 
     Args:
@@ -391,12 +391,6 @@ class Board:
 
     def plan_of(self, query):
         return self.plan
-
-    def remember(self, key, value, query=None):
-        self.memory[key] = value
-
-    def recall(self, key, query=None):
-        return self.memory.get(key)
 
     def slowness(self):
         assert Watch().drifted(self, ()) == [self.query]

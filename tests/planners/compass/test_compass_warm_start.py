@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from compass_worlds import ONE_CLOUD, market, with_context
-from worlds import declared, queries_at, run, scenario
+from worlds import Remembers, declared, queries_at, run, scenario
 
 from planners.bayesopt.encodings import one_hot
 from planners.compass.compass import Compass
@@ -35,7 +35,7 @@ def history(accuracy=ACCURACY, log_time=LOG_TIME, content=0.0, measured=5, datas
     )
 
 
-class Board:
+class Board(Remembers):
     """A context with some earlier queries, and their histories."""
 
     def __init__(self, kept, running=()):
@@ -52,12 +52,6 @@ class Board:
 
     def last_departed(self):
         return reversed(self.departed)
-
-    def remember(self, key, value):
-        self.memory[key] = value
-
-    def recall(self, key):
-        return self.memory.get(key)
 
     def settled(self, keys):
         return [True] * len(keys)
