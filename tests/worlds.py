@@ -1,5 +1,6 @@
 """Small worlds and data planes that several tests build."""
 
+import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -71,6 +72,25 @@ class Sojourns:
         ends = rows[ended]
         ends = ends[ends[:, ARRIVAL] >= self.after_ns]
         self.all_ns += (ends[:, ENDED] - ends[:, ARRIVAL]).tolist()
+
+
+class Forgetful:
+    """A recorder that keeps nothing."""
+
+    def record(self, rows: Ints, born: Ints, ended: Ints) -> None:
+        pass
+
+
+def grown_bytes(work: Callable[[int, int], None], first: int, warm: int, last: int) -> int:
+    """Return by how much memory grows while work goes on to ``last`` after it got to ``warm``."""
+    tracemalloc.start()
+    try:
+        work(first, warm)
+        before, _ = tracemalloc.get_traced_memory()
+        work(warm, last)
+        return tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
 
 
 def overhear(world: World) -> Recording:

@@ -1,6 +1,5 @@
 """Links that messages share equally, in both data planes: by hand, against theory, and exactly."""
 
-import tracemalloc
 from fractions import Fraction
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from worlds import Recording, Sojourns, pipeline, requests
+from worlds import Forgetful, Recording, Sojourns, grown_bytes, pipeline, requests
 
 from scenarios.cluster import FIFO
 from scenarios.network import PROCESSOR_SHARING, Network
@@ -168,10 +167,6 @@ def test_a_shared_link_works_whenever_it_has_messages(messages):
 
 
 def test_dropped_messages_take_no_memory_when_their_link_is_gone():
-    class Forgetful(Recording):
-        def record(self, rows, born, ended):
-            pass
-
     plane, every, count = BlocksPlane(Forgetful()), 10_000, 500
     born = [number * every + i for number in range(60) for i in range(1, count + 1)]
     plane.open_source(0, 0, requests(born))
@@ -186,14 +181,9 @@ def test_dropped_messages_take_no_memory_when_their_link_is_gone():
             plane.abort(begin + 3_000, number)
             plane.advance(begin + 4_000)
             plane.remove_link(number)
-        return tracemalloc.get_traced_memory()[0]
 
-    tracemalloc.start()
-    try:
-        before = send_and_abort(0, 10)
-        assert send_and_abort(10, 60) - before < 1_000_000, "bytes; 25,000 rows are five times that"
-    finally:
-        tracemalloc.stop()
+    grown = grown_bytes(send_and_abort, 0, 10, 60)
+    assert grown < 1_000_000, "25,000 rows are five times that"
 
 
 # Theory
