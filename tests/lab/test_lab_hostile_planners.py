@@ -18,6 +18,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from command_line import sentence_of
 
 from lab.cli.tools import main as tools
 from lab.cli.tools import reported
@@ -108,8 +109,7 @@ def test_threads_that_it_leaves_do_not_keep_the_program(compass, monkeypatch):
 
 def test_a_setting_that_cannot_be_read_gets_one_sentence(compass):
     Path("no_budget_pkg.py").write_text(HOSTILE)
-    status, _, err = compass("planner._target_=no_budget_pkg.NoBudget")
-    assert (status, err.count("\n")) == (2, 1)
+    err = sentence_of(compass("planner._target_=no_budget_pkg.NoBudget"))
     assert "planner: its settings cannot be read: no budget (planner NoBudget)" in err
 
 
@@ -390,8 +390,7 @@ class Busy(CheapestFeasible):
 )
 def test_what_is_called_before_a_run_changes_nothing(compass, part, said):
     before = SloMonitor.judge
-    status, _, err = compass(f"planner._target_={__name__}.Busy", f"+planner.part={part}")
-    assert (status, err.count("\n")) == (2, 1)
+    err = sentence_of(compass(f"planner._target_={__name__}.Busy", f"+planner.part={part}"))
     assert said in err
     assert SloMonitor.judge is before
 
