@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 from omegaconf import OmegaConf
 
 from scenarios.applications.application import Application
@@ -325,6 +326,13 @@ def run(
     made = world(a_scenario, planner, seed, plane)
     made.run(a_scenario.horizon_s)
     return made
+
+
+def tables_of(a_scenario: Scenario, planner: Planner, seed: int = 1) -> dict[str, pl.DataFrame]:
+    """Run a world in which no call of its planner fails, and return its tables."""
+    made = run(a_scenario, planner, seed)
+    assert made.planner_errors == []
+    return made.tables.take()
 
 
 def asked(

@@ -6,7 +6,7 @@ from math import inf
 import numpy as np
 import polars as pl
 import pytest
-from worlds import At, Does, asked, queries_at, run, scenario
+from worlds import At, Does, asked, queries_at, run, scenario, tables_of
 
 from planners.baselines.vulcan import Vulcan
 from planners.baselines.vulcan_search import PlacementSearch, Rules, Utility
@@ -204,9 +204,7 @@ EASY = Workload(
 
 @pytest.fixture(scope="module")
 def served():
-    made = run(scenario(60.0, nodes=CLOUD, workload=EASY), Vulcan(samples=32))
-    assert not made.planner_errors
-    return made.tables.take()
+    return tables_of(scenario(60.0, nodes=CLOUD, workload=EASY), Vulcan(samples=32))
 
 
 def test_what_is_deployed_meets_every_part_of_the_slo_as_believed(served):

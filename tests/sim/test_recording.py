@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from worlds import Does, Recording, one_station, run, scenario
+from worlds import Does, Recording, one_station, run, scenario, tables_of
 
 from sim.clock import NS_PER_S
 from sim.dataplane.base.interface import COMPLETED, StationSpec
@@ -80,9 +80,7 @@ def test_reports_are_the_last_windows_of_the_tables():
                 seen[query.id] = context.telemetry(query)
 
     planner = Does(act, replan_every_s=10.0)
-    made = run(scenario(600, rate=0.05), planner)
-    windows = made.tables.take()["windows"].sort("query", "window")
-    assert made.planner_errors == []
+    windows = tables_of(scenario(600, rate=0.05), planner)["windows"].sort("query", "window")
     assert max(len(reports) for reports in seen.values()) > 2
     for query, reports in seen.items():
         rows = windows.filter(pl.col("query") == query)

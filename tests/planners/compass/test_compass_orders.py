@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 from compass_worlds import ONE_CLOUD, market, with_context
-from worlds import queries_at, run, scenario
+from worlds import queries_at, run, scenario, tables_of
 
 from planners import Compass
 from planners.compass.runtime.orders import Wanted, first_that_fits, order, orders_of
@@ -76,9 +76,8 @@ def test_what_was_ordered_is_not_promised_again():
 def test_no_order_overtakes_a_plan_that_is_being_loaded():
     """Though better ones are found meanwhile, and are ordered as soon as it serves."""
     workload = queries_at(1.0, latency_s=2.0, accuracy=0.97, datasets={"VOiCES": 1.0})
-    world = run(scenario(120.0, workload=workload, load_bytes_per_s=1.2e8), Compass())
-    assert world.planner_errors == []
-    decisions = world.tables.take()["decisions"].sort("decided_s")
+    tables = tables_of(scenario(120.0, workload=workload, load_bytes_per_s=1.2e8), Compass())
+    decisions = tables["decisions"].sort("decided_s")
     first, *others = decisions.select("decided_s", "in_force_s").rows()
     assert first[1] > first[0] + 10.0
     assert others
@@ -115,9 +114,8 @@ def test_a_move_counts_while_its_models_are_loading_and_is_remembered():
     SEEN.clear()
     planner = Moving(runtime=Watch(audit_every_s=0.0), improve_s=0.0)
     slow = {"load_bytes_per_s": 1.2e8}
-    world = run(scenario(130.0, workload=queries_at(1.0), nodes=ONE_CLOUD, **slow), planner)
-    assert world.planner_errors == []
-    first, moved = world.tables.take()["decisions"].filter(outcome="deployed").rows(named=True)
+    tables = tables_of(scenario(130.0, workload=queries_at(1.0), nodes=ONE_CLOUD, **slow), planner)
+    first, moved = tables["decisions"].filter(outcome="deployed").rows(named=True)
     assert ORDERED_S + 20 < moved["in_force_s"] < 130
     for now_s, orders, record in SEEN:
         loading = now_s < moved["in_force_s"]

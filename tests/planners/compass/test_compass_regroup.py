@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 from compass_worlds import ONE_CLOUD, market, with_context
-from worlds import queries_at, run, scenario
+from worlds import queries_at, run, scenario, tables_of
 
 from planners.compass.compass import Compass
 from planners.compass.runtime.watch import NoRuntime
@@ -53,9 +53,7 @@ class Crowd:
         arrivals = queries_at(*(1.0 + 8 * number for number in range(8)), datasets=BOTH)
         planner = Compass(scheduler=PriceMatching(regrouping=regrouping), runtime=NoRuntime())
         workload = replace(arrivals, tiers=TIERS)
-        world = run(scenario(240.0, workload=workload, nodes=ONE_GPU), planner, seed)
-        assert world.planner_errors == []
-        tables = world.tables.take()
+        tables = tables_of(scenario(240.0, workload=workload, nodes=ONE_GPU), planner, seed)
         self.decisions = tables["decisions"]
         late = tables["windows"].filter(pl.col("start_s") >= 120)
         self.met, self.windows = int(late["met"].sum()), late.height
@@ -205,10 +203,9 @@ def test_a_query_that_must_go_is_released_and_not_moved():
     scheduler = Restless()
     planner = Compass(scheduler=scheduler, runtime=NoRuntime(), improve_s=0.0)
     workload = replace(queries_at(1.0, 2.0, 3.0, 4.0, 5.0, 6.0, datasets=BOTH), tiers=TIERS)
-    world = run(scenario(20.0, workload=workload, nodes=ONE_GPU), planner, 5)
-    assert world.planner_errors == []
+    tables = tables_of(scenario(20.0, workload=workload, nodes=ONE_GPU), planner, 5)
     away, began_s = scheduler.regrouping.away, scheduler.regrouping.began_s
-    decisions = world.tables.take()["decisions"].filter(pl.col("triggered_s") == began_s)
+    decisions = tables["decisions"].filter(pl.col("triggered_s") == began_s)
     others = decisions.filter(pl.col("query") != away)
     assert decisions.filter(query=away)["outcome"].to_list() == ["released"]
     assert "deployed" in set(others["outcome"]), "the others are moved"

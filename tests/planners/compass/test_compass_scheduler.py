@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 from compass_worlds import ONE_CLOUD
-from worlds import queries_at, run, scenario
+from worlds import queries_at, scenario, tables_of
 
 from planners.compass.compass import Compass
 from planners.compass.runtime.watch import NoRuntime
@@ -213,9 +213,7 @@ def decided(scheduler, workload, nodes, horizon_s=40.0, seed=1):
         runtime=NoRuntime(),
         improve_s=0.0,
     )
-    made = run(scenario(horizon_s, workload=workload, nodes=nodes), planner, seed)
-    assert made.planner_errors == []
-    return made.tables.take()
+    return tables_of(scenario(horizon_s, workload=workload, nodes=nodes), planner, seed)
 
 
 class TestInTheWorld:
