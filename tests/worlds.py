@@ -63,6 +63,12 @@ class Recording:
         )
 
 
+def recorded(kind: Callable[[Recorder], DataPlane]) -> tuple[DataPlane, Recording]:
+    """Return a data plane, and the recording of what it tells."""
+    recording = Recording()
+    return kind(recording), recording
+
+
 class Sojourns:
     """A recorder that keeps the sojourns of requests born after a warm-up, in ns."""
 
@@ -187,8 +193,7 @@ def one_station(
     spec: StationSpec, arrival_ns: Sequence[int], service_ns: float, size: Sequence[float] | None
 ) -> tuple[EventsPlane, Recording]:
     """Return a plane with one query whose requests visit one station, ready to advance."""
-    recording = Recording()
-    plane = EventsPlane(recording)
+    plane, recording = recorded(EventsPlane)
     plane.add_station(spec)
     plane.open_source(0, 0, requests(arrival_ns, size))
     plane.route(0, 0, pipeline(0, ("station", spec.id, service_ns)))

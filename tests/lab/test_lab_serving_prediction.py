@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 from served_worlds import observed, truth
-from worlds import Recording, requests
+from worlds import recorded, requests
 
 from lab.cli.tools import main
 from lab.common.errors import InputError
@@ -103,8 +103,7 @@ def test_the_times_of_the_engine_are_recovered_by_the_number_of_jobs():
 
 def test_a_path_passes_one_request_at_a_time_and_slows_a_batch():
     """One core: the batch of the first, 100 ns, runs at half speed while the second is passed."""
-    recording = Recording()
-    plane = RayPlane(recording)
+    plane, recording = recorded(RayPlane)
     host = Processor(0, 1)
     plane.add_path(0, host, [[[10, 20, 30]], [[0, 1, 2], [40, 50, 60]]])
     plane.add_station(StationSpec(STATION, 3, processor=host))
@@ -153,8 +152,7 @@ def test_times_of_sizes_that_were_rare_are_on_the_line():
 
 def served(spec, arrivals_ns, work_ns, after_ns=()):
     """Return the records of requests at one station, by their numbers."""
-    recording = Recording()
-    plane = RayPlane(recording)
+    plane, recording = recorded(RayPlane)
     plane.add_station(spec, after_ns)
     plane.open_source(0, 0, requests(arrivals_ns))
     plane.route(0, 0, Route(0, (Visit(0, STATION, None, float(work_ns)),)))

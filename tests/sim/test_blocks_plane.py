@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from worlds import Forgetful, Recording, flat, graph, grown_bytes, pipeline, requests
+from worlds import Forgetful, Recording, flat, graph, grown_bytes, pipeline, recorded, requests
 
 from scenarios.applications.dataset import Tokens
 from scenarios.applications.pipeline import BATCH_TIMES
@@ -153,8 +153,7 @@ def networks(draw):
 
 def built(kind, network):
     stations, links, orders, _ = network
-    recording = Recording()
-    plane = kind(recording)
+    plane, recording = recorded(kind)
     for spec in stations:
         plane.add_station(spec)
     for spec in links:
@@ -217,8 +216,7 @@ def check_agreement(network, cuts, horizon_ns):
 
 def crowd(kind, queries, births, servers=1, max_batch=1, **queue):
     """Return what becomes of many queries that meet at one station, at the same moments."""
-    recording = Recording()
-    plane = kind(recording)
+    plane, recording = recorded(kind)
     plane.add_link(LinkSpec(0, RateProfile((0,), (10**9,)), 50))
     plane.add_station(
         StationSpec(
@@ -257,8 +255,7 @@ def test_rows_grow_while_language_models_generate(monkeypatch):
     monkeypatch.setattr(tables, "LEAST", 256)
 
     def generated(kind):
-        recording = Recording()
-        plane = kind(recording)
+        plane, recording = recorded(kind)
         model = Iterations(5, 0.5, 0.0, (7,) * 2000, 10**9)
         plane.add_station(StationSpec(0, iterations=model))
         plane.open_source(0, 0, requests(list(range(1, 1201))))

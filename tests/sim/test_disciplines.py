@@ -8,10 +8,10 @@ import pytest
 from scipy import stats
 from worlds import (
     Does,
-    Recording,
     pipeline,
     plan_in,
     queries_at,
+    recorded,
     requests,
     run,
     smooth,
@@ -54,8 +54,7 @@ def served(spec, *streams, mean=100.0):
 
 def ends_in(kind, spec, streams, mean):
     """Return the same of one data plane."""
-    recording = Recording()
-    plane = kind(recording)
+    plane, recording = recorded(kind)
     plane.add_station(spec)
     for query, stream in enumerate(streams):
         plane.open_source(0, query, requests(stream.births, allowance=stream.allowance))
@@ -201,8 +200,7 @@ def test_a_place_that_an_abort_frees_is_given_away_at_the_boundary(kind):
     What comes at 50 could never fit, and is not queued; so the queue is not looked at before 140,
     when the deadline of query 2 has passed.
     """
-    recording = Recording()
-    plane = kind(recording)
+    plane, recording = recorded(kind)
     plane.add_station(replace(generating(2, 1000), shed_late=True))
     for query, (birth, sequences) in enumerate([(0, 1), (10, 1), (20, 1), (50, 3)]):
         plane.open_source(0, query, requests([birth]))

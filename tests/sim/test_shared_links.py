@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from worlds import Forgetful, Recording, Sojourns, grown_bytes, pipeline, requests
+from worlds import Forgetful, Sojourns, grown_bytes, pipeline, recorded, requests
 
 from scenarios.cluster import FIFO
 from scenarios.network import PROCESSOR_SHARING, Network
@@ -24,8 +24,7 @@ BYTE_PER_NS = 10**9
 
 def sent(kind, capacity, messages, propagation_ns=0, discipline=PROCESSOR_SHARING, abort=None):
     """Send a message of each (time in ns, bytes) over one link; return all (outcome, end, time)."""
-    recording = Recording()
-    plane = kind(recording)
+    plane, recording = recorded(kind)
     plane.add_link(LinkSpec(0, capacity, propagation_ns, discipline))
     for query, (at_ns, size_bytes) in enumerate(messages):
         plane.open_source(0, query, requests([at_ns]))
@@ -80,8 +79,7 @@ def test_a_message_whose_request_is_dropped_keeps_its_share(kind):
 
 @PLANES
 def test_messages_that_end_together_reach_the_next_stop_by_query(kind):
-    recording = Recording()
-    plane = kind(recording)
+    plane, recording = recorded(kind)
     plane.add_link(LinkSpec(0, RateProfile((0,), (BYTE_PER_NS,)), 3, PROCESSOR_SHARING))
     plane.add_link(LinkSpec(1, RateProfile((0,), (BYTE_PER_NS,)), 0))
     for query in (2, 0, 1):
