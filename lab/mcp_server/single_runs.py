@@ -37,7 +37,7 @@ from lab.mcp_server.answers import (
     sentences,
     unit,
 )
-from lab.mcp_server.asked import Explain, Fork, Run
+from lab.mcp_server.tool_arguments import Explain, Fork, Run
 from lab.reporting.explain.record import read_query
 from lab.reporting.explain.text import explanation, plain_text
 from lab.run_cache.keys import run_key
