@@ -296,11 +296,13 @@ def test_what_a_planner_considered_is_counted_as_its_table_has_it(telling, told)
         (["RUN", "0", "--figure", "file/x.png"], "--figure=file/x.png: cannot be written"),
     ],
 )
-def test_bad_input_is_one_sentence(stormy, current, refused, words, said):
+def test_bad_input_is_one_sentence(stormy, current, capsys, words, said):
     (current / "file").touch()
     words = [str(stormy) if word == "RUN" else word for word in words]
-    err = refused("explain", *words)
+    assert main(["explain", *words]) == 2
+    err = capsys.readouterr().err
     assert err.startswith(f"compass-lab: {said}")
+    assert err.count("\n") == 1
 
 
 def test_one_of_several_runs_must_be_named(stormy, tmp_path, refused):

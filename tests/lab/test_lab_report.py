@@ -300,8 +300,11 @@ def test_comparisons_are_read_in_their_order(made, tmp_path):
     ],
 )
 @pytest.mark.usefixtures("undrawn")
-def test_what_is_no_sweep_is_refused_in_one_sentence(sweep, refused, spoiling, said):
-    assert said in refused("report", spoiling(sweep))
+def test_what_is_no_sweep_is_refused_in_one_sentence(sweep, capsys, spoiling, said):
+    assert main(["report", str(spoiling(sweep))]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert said in err
 
 
 def test_a_directory_far_above_names_what_lies_below(made, tmp_path):
