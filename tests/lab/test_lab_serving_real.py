@@ -120,7 +120,7 @@ def test_an_operator_that_raises_loses_its_requests(stub, tmp_path, capsys):
     assert said in rows["failure"][0]
 
 
-def test_an_operator_that_cannot_be_set_up_is_one_sentence(stub, tmp_path, refused, monkeypatch):
+def test_an_operator_that_cannot_be_set_up_is_one_sentence(stub, tmp_path, capsys, monkeypatch):
     pytest.importorskip("ray.serve", reason=EXTRA)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_ops.py").write_text(
@@ -133,19 +133,20 @@ def test_an_operator_that_cannot_be_set_up_is_one_sentence(stub, tmp_path, refus
         STUB.replace("lab.serving.stub.Busy, mean_s: 0.005, name: two", "my_ops.Broken")
     )
     words = ["--rate=20", "--requests=10", f"--out={tmp_path / 'made'}", "--allow-import=my_ops"]
-    said = "compass-lab: operators.two: its setup raised RuntimeError: no model\n"
-    assert refused("observe", stub, *words) == said
+    assert main(["observe", stub, *words]) == 2
+    err = capsys.readouterr().err
+    assert err == "compass-lab: operators.two: its setup raised RuntimeError: no model\n"
 
 
-def test_a_port_in_use_is_one_sentence(stub, tmp_path, refused):
+def test_a_port_in_use_is_one_sentence(stub, tmp_path, capsys):
     pytest.importorskip("ray.serve", reason=EXTRA)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         words = ["--rate=20", "--requests=10", f"--out={tmp_path / 'made'}", f"--port={port}"]
-        said = refused("observe", stub, *words)
-    assert said.startswith(f"compass-lab: --port={port}: is in use")
+        assert main(["observe", stub, *words]) == 2
+    assert capsys.readouterr().err.startswith(f"compass-lab: --port={port}: is in use")
 
 
 @pytest.mark.parametrize("after_s", [4, 40])  # while the service starts, and later
@@ -293,15 +294,17 @@ def test_a_grpc_method_is_observed(tmp_path):
 
 
 @pytest.mark.parametrize("scheme", ["http://127.0.0.1:{}/", "grpc://127.0.0.1:{}/a.S/M"])
-def test_an_endpoint_that_nobody_serves_is_one_sentence(scheme, tmp_path, refused):
+def test_an_endpoint_that_nobody_serves_is_one_sentence(scheme, tmp_path, capsys):
     pytest.importorskip("aiohttp" if "http" in scheme else "grpc", reason=EXTRA)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = scheme.format(free.getsockname()[1])
     (tmp_path / "a").write_bytes(b"x")
     words = ["--rate=20", "--requests=10", f"--out={tmp_path / 'made'}", "--timeout-s=5"]
-    err = refused("observe", url, f"--payloads={tmp_path}", *words)
+    assert main(["observe", url, f"--payloads={tmp_path}", *words]) == 2
+    err = capsys.readouterr().err
     assert err.startswith(f"compass-lab: {url}: the first request failed: ")
+    assert err.count("\n") == 1
 
 
 DOCUMENTS = {"slow": (6, 120, 1), "fast": (10, 150, 2), "a": (8, 150, 3), "b": (8, 150, 3)}
