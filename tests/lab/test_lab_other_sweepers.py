@@ -95,8 +95,8 @@ def test_a_run_that_is_not_what_the_sweeper_made_before_is_told(compass):
     assert compass(*CLIMB)[0] == 0
     status, _, err = compass(*CLIMB, "horizon_s=30", "resume=true")
     assert status == 1
-    assert "horizon_s is 20.0 there and 30.0 here" in err
-    assert "hydra/sweeper=climbing: gave up (job 0 failed); " in err
+    assert "horizon_s is 10.0 there and 30.0 here" in err
+    assert "hydra/sweeper=climbing: failed (job 0 failed); " in err
 
 
 @pytest.mark.parametrize(
