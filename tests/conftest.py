@@ -1,7 +1,10 @@
 """Settings that all tests share; that this file is here makes ``tests/worlds.py`` importable."""
 
 import gc
+import os
+import sys
 
+import pytest
 import scipy.linalg  # noqa: F401 -- limits hold for libraries that are loaded
 from hypothesis import HealthCheck, settings
 from threadpoolctl import threadpool_limits
@@ -22,6 +25,52 @@ settings.register_profile(
 settings.load_profile("quick")
 
 line_of(0)  # Compiles first, so that the notice is in no output that a test reads.
+
+
+@pytest.fixture
+def current(tmp_path, monkeypatch):
+    """Make an empty directory the current one; modules of it are forgotten at the end."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    yield tmp_path
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", "")).startswith(f"{tmp_path}{os.sep}"):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def folder(current, monkeypatch):
+    """Make an empty directory the current one, from which modules are imported first."""
+    monkeypatch.syspath_prepend(current)
+    return current
+
+
+@pytest.fixture
+def compass_sim(current, monkeypatch, capsys):
+    """Return a function that runs the command in an empty directory: its status, output, errors."""
+    from lab.cli.simulate import main
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["compass-sim", *words])
+        status = main()
+        return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def refused(capsys):
+    """Return a function that runs compass-lab on bad input, and returns its one sentence on it."""
+    from lab.cli.tools import main
+
+    def run(*words: object) -> str:
+        capsys.readouterr()  # what was said before
+        assert main([str(word) for word in words]) == 2
+        out, err = capsys.readouterr()
+        assert (out, err.count("\n")) == ("", 1)
+        return err
+
+    return run
 
 
 def pytest_collection_finish():

@@ -1,5 +1,12 @@
 """Planners that are killed in the middle of planning, as source of modules, to test resuming."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from lab.runs.run_directory import SUMMARY
+
 FRAIL = """
 import os, signal, time
 from pathlib import Path
@@ -41,3 +48,28 @@ def frail(base: str, pause_at: int) -> str:
         pause_at: how many profiles before the end the slow one is.
     """
     return FRAIL.format(base=base, pause_at=pause_at)
+
+
+def killed(directory: Path, after: int, *words: str) -> None:
+    """Start the command in a process of its own, which is killed after so many profiles."""
+    (directory / "kill_after").write_text(str(after))
+    code = "import sys; from lab.cli.simulate import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        cwd=directory,
+        env=os.environ | {"PYTHONHASHSEED": "random"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == -9, done.stderr
+    (directory / "kill_after").unlink()
+
+
+def tables(directory: Path) -> dict[str, bytes]:
+    """Return the bytes of every file but the summaries, by its path."""
+    return {
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and path.name != SUMMARY
+    }

@@ -4,12 +4,12 @@ import inspect
 import re
 import shlex
 import subprocess
-import sys
 from dataclasses import fields
 from pathlib import Path
 
 import polars as pl
 import pytest
+from pages import blocks, call, commands
 
 import lab
 import planners
@@ -43,28 +43,6 @@ REPORTS = (DOCS / "how_to" / "reports.md").read_text(encoding="utf-8")
 DATA_PLANES = (DOCS / "concepts" / "data_planes.md").read_text(encoding="utf-8")
 
 
-def blocks(page, language):
-    found = re.findall(r"^```(\w*)\n(.*?)^```$", page, re.S | re.M)
-    return [text for kind, text in found if kind == language]
-
-
-def commands(page):
-    return [
-        line
-        for text in blocks(page, "")
-        for line in text.replace("\\\n", " ").splitlines()
-        if line.startswith("compass-")
-    ]
-
-
-def call(monkeypatch, command):
-    from lab.cli import simulate, tools
-
-    words = shlex.split(command)
-    monkeypatch.setattr(sys, "argv", words)
-    assert not (simulate if words[0] == "compass-sim" else tools).main(), command
-
-
 def section(page, title):
     return re.search(rf"^#+ {re.escape(title)}\n(.*?)(?=^#+ |\Z)", page, re.S | re.M)[1]
 
@@ -75,12 +53,7 @@ def first_cells(text):
     return [name for cell in cells for name in re.findall(r"`(\w+)`", cell)]
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    yield tmp_path
-    sys.modules.pop("my_pkg", None)
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 @pytest.mark.parametrize("table", SCHEMAS)

@@ -1,13 +1,12 @@
 """The page on hardware of one's own: what it shows runs, in its order."""
 
 import re
-import shlex
 import shutil
-import sys
 from pathlib import Path
 
 import polars as pl
 import pytest
+from pages import blocks, call, commands
 
 from hardware_models.schemas import SCHEMAS
 from lab.hardware_tools.calibration import Protocol
@@ -24,42 +23,15 @@ SAMPLES = {
 }
 
 
-def blocks(language):
-    found = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.S | re.M)
-    return [text for kind, text in found if kind == language]
-
-
-COMMANDS = [
-    line
-    for text in blocks("")
-    for line in text.replace("\\\n", " ").splitlines()
-    if line.startswith("compass-")
-]
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    [code] = blocks("python")
-    (tmp_path / "my_pkg.py").write_text(code, encoding="utf-8")
-    for sample, name in SAMPLES.items():
-        shutil.copy(HERE / "lab" / "samples" / sample, tmp_path / name)
-    yield tmp_path
-    sys.modules.pop("my_pkg", None)
-
-
 @pytest.mark.slow
-def test_the_commands_run_in_the_order_of_the_page(folder, monkeypatch, capsys):
-    from lab.cli import simulate, tools
-
-    for command in COMMANDS:
-        words = shlex.split(command)
-        if words[0] == "compass-sim":
-            words += ["horizon_s=60", "figures=false"]
-        monkeypatch.setattr(sys, "argv", words)
-        main = (simulate if words[0] == "compass-sim" else tools).main
-        assert not main(), (command, capsys.readouterr())
+def test_the_commands_run_in_the_order_of_the_page(folder, monkeypatch):
+    [code] = blocks(PAGE, "python")
+    (folder / "my_pkg.py").write_text(code, encoding="utf-8")
+    for sample, name in SAMPLES.items():
+        shutil.copy(HERE / "lab" / "samples" / sample, folder / name)
+    for command in commands(PAGE):
+        brief = " horizon_s=60 figures=false" if command.startswith("compass-sim") else ""
+        call(monkeypatch, command + brief)
     rows = pl.read_csv("rows.csv")
     assert rows["mps_procs"].to_list() == [1, 1, 1, 1, 2, 2]
     predicted = pl.read_parquet("predicted.parquet")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pages import blocks
 
 from lab.cli.tools import main
 from lab.leaderboard.confinement import PROCESSES
@@ -13,10 +14,8 @@ from lab.leaderboard.submissions import find_submissions
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE = (DOCS / "how_to" / "running_a_leaderboard.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.S | re.M)
-YAML = [text for language, text in BLOCKS if language == "yaml"]
-PYTHON = [text for language, text in BLOCKS if language == "python"]
-BOARD = next(text for language, text in BLOCKS if "95 % interval" in text)
+YAML, PYTHON = blocks(PAGE, "yaml"), blocks(PAGE, "python")
+BOARD = next(text for text in blocks(PAGE, "text") if "95 % interval" in text)
 
 
 def example(directory, **changes):

@@ -174,13 +174,11 @@ assert set(LONG) <= set(HERE)
     "name",
     [pytest.param(name, marks=pytest.mark.slow if name in LONG else []) for name in HERE],
 )
-def test_python_runs_and_prints_what_follows_it(name, tmp_path, monkeypatch, capsys):
+def test_python_runs_and_prints_what_follows_it(name, folder, capsys):
     """A file that a page tells to save is saved, so that later blocks can import it."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
     page = PAGES[name]
     for file, code in re.findall(r"`(\w+\.py)`[^`]*\n```python\n(.*?)^```$", page, re.S | re.M):
-        (tmp_path / file).write_text(code, encoding="utf-8")
+        (folder / file).write_text(code, encoding="utf-8")
     names = {}
     for code, _, expected in re.findall(
         r"^```python\n(.*?)^```$(\s+prints\s+```text\n(.*?)^```$)?", page, re.S | re.M

@@ -110,22 +110,19 @@ def test_an_assistant_answers_what_the_shell_prints():
 
 
 @pytest.fixture
-def simulated(tmp_path, monkeypatch, capsys):
+def simulated(folder, monkeypatch, capsys):
     """Return a function that runs the command of a page, and returns goodputs by planner."""
     from lab.cli.simulate import main
 
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-
     def start(page, directory):
         for file, code in re.findall(r"`(\w+\.py)`[^`]*\n```python\n(.*?)^```$", page, re.S | re.M):
-            (tmp_path / file).write_text(code, encoding="utf-8")
+            (folder / file).write_text(code, encoding="utf-8")
         [command] = re.findall(rf"^(compass-sim .*={directory})$", page, re.M)
         monkeypatch.setattr(sys, "argv", [*shlex.split(command), "figures=false"])
         assert main() == 0
         return {
             name: f"{read_summary(path)['service_goodput_mean']:.2f}"
-            for name, path in planner_directories(tmp_path / directory).items()
+            for name, path in planner_directories(folder / directory).items()
         }
 
     return start

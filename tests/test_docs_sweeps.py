@@ -2,22 +2,16 @@
 
 import re
 import shlex
-import sys
 from pathlib import Path
 
 import pytest
 from hydra.core.plugins import Plugins
+from pages import blocks, commands
 
-from lab.cli.simulate import main
 from lab.runs.run_directory import SUMMARY
 
 PAGE = (Path(__file__).parent.parent / "docs" / "how_to" / "sweeps.md").read_text(encoding="utf-8")
 QUICK = ["horizon_s=5", "figures=false"]
-
-
-def blocks(language: str) -> list[str]:
-    found = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.S | re.M)
-    return [text for kind, text in found if kind == language]
 
 
 @pytest.fixture
@@ -36,34 +30,25 @@ def launched(monkeypatch):
 
 
 @pytest.fixture
-def compass(monkeypatch, capsys, tmp_path):
+def compass(compass_sim):
     """Return a function that runs a command as the page writes it, but short."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", sys.path.copy())
-
-    def start(command: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", [*shlex.split(command), *QUICK])
-        status = main()
-        return status, *capsys.readouterr()
-
-    return start
+    return lambda command: compass_sim(*shlex.split(command)[1:], *QUICK)
 
 
 def test_commands_start_as_many_runs_as_they_say(compass, launched):
-    lines = [line for text in blocks("") for line in text.splitlines() if line.startswith("comp")]
-    for line in lines[:3]:
+    for line in commands(PAGE)[:3]:
         compass(line)  # No job runs, so all count as failed.
     assert launched == [("BasicLauncher", 20), ("JoblibLauncher", 100), ("JoblibLauncher", 50)]
 
 
 @pytest.mark.slow
 def test_the_sweep_that_is_resumed_is_and_another_is_refused(compass):
-    first, again = next(text for text in blocks("") if "resume=true" in text).splitlines()
+    first, again = next(text for text in blocks(PAGE, "") if "resume=true" in text).splitlines()
     assert compass(first)[0] == 0
     Path("multirun/mine/1", SUMMARY).unlink()
     assert compass(again)[1].count("nothing to do") == 1
     status, _, err = compass(again.replace("seed=0,1", "seed=0,2"))
-    [shown] = [text for text in blocks("text") if text.startswith("compass-sim: ")]
+    [shown] = [text for text in blocks(PAGE, "text") if text.startswith("compass-sim: ")]
     assert status == 2
     assert err == shown.replace("/home/me", str(Path.cwd()))
 
@@ -81,7 +66,7 @@ def test_every_group_and_key_that_can_be_swept_is_one(compass, launched):
 
 
 def test_the_loop_over_seeds_runs(capsys):
-    [code] = blocks("python")
+    [code] = blocks(PAGE, "python")
     exec(
         compile(
             code.replace("seeds=5", "seeds=2, overrides=['horizon_s=20']"), "sweeps.md", "exec"

@@ -1,43 +1,15 @@
 """The README's examples: they run, and print what the README says."""
 
 import re
-import shlex
-import sys
 from pathlib import Path
 
 import pytest
+from pages import blocks, call, commands
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.S)
-PYTHON = [text for language, text in BLOCKS if language == "python"]
-OUTPUTS = [text for language, text in BLOCKS if language == "text"]
-COMMANDS = [
-    line.partition("#")[0].strip()
-    for language, text in BLOCKS
-    if language == ""
-    for line in text.splitlines()
-    if line.startswith("compass-")
-]
+PYTHON, OUTPUTS = blocks(README, "python"), blocks(README, "text")
+COMMANDS = [line.partition("#")[0].strip() for line in commands(README)]
 WALL = ("planning, wall", "wall time")
-
-
-def call(monkeypatch, command):
-    from lab.cli import simulate, tools
-
-    words = shlex.split(command)
-    monkeypatch.setattr(sys, "argv", words)
-    try:
-        status = (simulate if words[0] == "compass-sim" else tools).main()
-    except SystemExit as end:  # argparse leaves this way after --help
-        status = end.code
-    assert not status, command
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    return tmp_path
 
 
 def without_wall(text):

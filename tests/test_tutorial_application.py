@@ -2,28 +2,17 @@
 
 import json
 import re
-import shlex
-import sys
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
+from pages import blocks, call, commands
 
 from scenarios.declaration import DeclaredApplication
 
 DOCS = Path(__file__).parent.parent / "docs"
 EXAMPLE = DOCS / "examples" / "document_reading"
 PAGE = (DOCS / "how_to" / "adding_an_application.md").read_text(encoding="utf-8")
-
-
-def blocks(language):
-    found = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.S | re.M)
-    return [text for kind, text in found if kind == language]
-
-
-def commands():
-    text = "".join(blocks("")).replace("\\\n", " ")
-    return [line for line in text.splitlines() if line.startswith("compass-")]
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +28,7 @@ def declaration():
 
 def test_the_page_shows_the_files_of_the_example():
     file = Path("application/document_reading.yaml").read_text(encoding="utf-8")
-    assert "".join(blocks("yaml")) == file
+    assert "".join(blocks(PAGE, "yaml")) == file
     shown = re.findall(r"^`(tables/\w+\.csv)`\n```csv\n(.*?)^```$", PAGE, re.S | re.M)
     assert sorted(name for name, _ in shown) == sorted(map(str, Path().glob("tables/*")))
     for name, text in shown:
@@ -63,17 +52,13 @@ def without_wall(text):
     return [line for line in text.splitlines() if "wall time" not in line]
 
 
-@pytest.mark.parametrize("command", commands())
+@pytest.mark.parametrize("command", commands(PAGE))
 def test_commands_run(command, monkeypatch, tmp_path, capsys):
-    from lab.cli import simulate
-
-    words = [*shlex.split(command), "figures=false", f"hydra.run.dir={tmp_path / 'run'}"]
-    monkeypatch.setattr(sys, "argv", words)
-    assert simulate.main() == 0
+    call(monkeypatch, f"{command} figures=false hydra.run.dir={tmp_path / 'run'}")
     assert (tmp_path / "run" / "config.yaml").is_file()
-    if command == commands()[0]:
+    if command == commands(PAGE)[0]:
         printed = capsys.readouterr().out.partition("results:")[0]
-        assert without_wall(printed) == without_wall(blocks("text")[0])
+        assert without_wall(printed) == without_wall(blocks(PAGE, "text")[0])
         summary = json.loads((tmp_path / "run" / "summary.json").read_text())
         assert summary["service_goodput_mean"] > 0.5 * summary["active_queries_mean"]
 
@@ -97,12 +82,9 @@ def test_every_key_of_an_operator_is_explained():
 
 @pytest.mark.slow
 def test_the_example_that_forks_is_as_the_page_shows_it_and_runs(monkeypatch, tmp_path):
-    from lab.cli import simulate
-
     monkeypatch.chdir(DOCS / "examples" / "spoken_question")
     file = Path("application/spoken_question.yaml").read_text(encoding="utf-8").splitlines()
-    *_, shown = blocks("text")
+    *_, shown = blocks(PAGE, "text")
     assert set(shown.splitlines()) - {"    ..."} <= set(file)
     words = "compass-sim --config-dir . application=spoken_question horizon_s=120 figures=false"
-    monkeypatch.setattr(sys, "argv", [*words.split(), f"hydra.run.dir={tmp_path / 'run'}"])
-    assert simulate.main() == 0
+    call(monkeypatch, f"{words} hydra.run.dir={tmp_path / 'run'}")

@@ -1,11 +1,13 @@
 """Small worlds and data planes that several tests build."""
 
+import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 from omegaconf import OmegaConf
 
 from scenarios.applications.application import Application
@@ -61,6 +63,12 @@ class Recording:
         )
 
 
+def recorded(kind: Callable[[Recorder], DataPlane]) -> tuple[DataPlane, Recording]:
+    """Return a data plane, and the recording of what it tells."""
+    recording = Recording()
+    return kind(recording), recording
+
+
 class Sojourns:
     """A recorder that keeps the sojourns of requests born after a warm-up, in ns."""
 
@@ -71,6 +79,25 @@ class Sojourns:
         ends = rows[ended]
         ends = ends[ends[:, ARRIVAL] >= self.after_ns]
         self.all_ns += (ends[:, ENDED] - ends[:, ARRIVAL]).tolist()
+
+
+class Forgetful:
+    """A recorder that keeps nothing."""
+
+    def record(self, rows: Ints, born: Ints, ended: Ints) -> None:
+        pass
+
+
+def grown_bytes(work: Callable[[int, int], None], first: int, warm: int, last: int) -> int:
+    """Return by how much memory grows while work goes on to ``last`` after it got to ``warm``."""
+    tracemalloc.start()
+    try:
+        work(first, warm)
+        before, _ = tracemalloc.get_traced_memory()
+        work(warm, last)
+        return tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
 
 
 def overhear(world: World) -> Recording:
@@ -166,8 +193,7 @@ def one_station(
     spec: StationSpec, arrival_ns: Sequence[int], service_ns: float, size: Sequence[float] | None
 ) -> tuple[EventsPlane, Recording]:
     """Return a plane with one query whose requests visit one station, ready to advance."""
-    recording = Recording()
-    plane = EventsPlane(recording)
+    plane, recording = recorded(EventsPlane)
     plane.add_station(spec)
     plane.open_source(0, 0, requests(arrival_ns, size))
     plane.route(0, 0, pipeline(0, ("station", spec.id, service_ns)))
@@ -276,15 +302,22 @@ def coding_without_gpus() -> Scenario:
     return Scenario(declared("code_generation"), cluster, workload=workload, horizon_s=30.0)
 
 
-def queries_at(*times: float, dataset: str = "LibriSpeech") -> Workload:
-    """Return a workload of queries that arrive then, stay, and may take four seconds."""
-    return Workload(
-        arrivals=At(times),
-        lifetime_mean_s=1000.0,
-        lifetime_min_s=900.0,
-        tiers={"any": Tier(latency_s=4.0)},
-        datasets={dataset: 1.0},
-    )
+def queries_at(
+    *times: float,
+    latency_s: float | None = 4.0,
+    accuracy: float | None = None,
+    usd_per_hour: float | None = None,
+    dataset: str = "LibriSpeech",
+    **more: object,
+) -> Workload:
+    """Return a workload of queries that arrive then, stay, and have clean speech unless told."""
+    values = {
+        "lifetime_mean_s": 1000.0,
+        "lifetime_min_s": 900.0,
+        "tiers": {"any": Tier(1.0, latency_s, accuracy, usd_per_hour)},
+        "datasets": {dataset: 1.0},
+    }
+    return Workload(arrivals=At(times), **values | more)
 
 
 def run(
@@ -298,6 +331,32 @@ def run(
     made = world(a_scenario, planner, seed, plane)
     made.run(a_scenario.horizon_s)
     return made
+
+
+def tables_of(a_scenario: Scenario, planner: Planner, seed: int = 1) -> dict[str, pl.DataFrame]:
+    """Run a world in which no call of its planner fails, and return its tables."""
+    made = run(a_scenario, planner, seed)
+    assert made.planner_errors == []
+    return made.tables.take()
+
+
+def asked(
+    ask: Callable[[PlanningContext, Query], object],
+    a_scenario: Scenario,
+    budget_s: float = 5.0,
+    calls: int = 1,
+) -> list[object]:
+    """Return what is answered about the first query in the first calls that it waits in."""
+    answers: list[object] = []
+
+    def act(context: PlanningContext) -> None:
+        if context.waiting and len(answers) < calls:
+            answers.append(ask(context, context.waiting[0]))
+
+    made = run(a_scenario, Does(act, budget_s, replan_every_s=1.0))
+    assert made.planner_errors == []
+    assert len(answers) == calls
+    return answers
 
 
 def finish_step_by_step(profile: RateProfile, start_ns: int, work: int) -> int:
@@ -326,12 +385,40 @@ class At(ArrivalProcess):
 class Does(Planner):
     """A planner that does what a test says; it keeps state, which no other planner may."""
 
-    def __init__(self, action: Callable[[PlanningContext], None], budget_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        action: Callable[[PlanningContext], None],
+        budget_s: float = 5.0,
+        replan_every_s: float | None = None,
+    ) -> None:
         self.action = action
-        self.budget_s = budget_s
+        self.budget_s, self.replan_every_s = budget_s, replan_every_s
 
     def plan(self, context: PlanningContext) -> None:
         self.action(context)
+
+
+def plan_in(
+    context: PlanningContext, query: Query, place: str, configuration: int | None = None
+) -> Plan:
+    """Return the first candidate that runs everything in one place, of a configuration if given."""
+    return next(
+        plan
+        for plan in context.candidates(query)
+        if set(plan.placement) == {place} and configuration in (None, plan.configuration.index)
+    )
+
+
+class Remembers:
+    """A part of a planning context: what planners remember is in ``memory``."""
+
+    memory: dict[object, object]
+
+    def recall(self, key: object, query: object = None) -> object:
+        return self.memory.get(key)
+
+    def remember(self, key: object, value: object, query: object = None) -> None:
+        self.memory[key] = value
 
 
 class Restless(Planner):

@@ -11,7 +11,7 @@ from lab.config.allowed import unit_of
 from lab.config.compose import compose
 from lab.mcp_server import keys
 from lab.mcp_server.answers import Answer, Place
-from lab.mcp_server.asked import PLANNERS, SCENARIOS, ListScenarios
+from lab.mcp_server.tool_arguments import PLANNERS, SCENARIOS, ListScenarios
 
 
 def list_scenarios(asked: ListScenarios, place: Place) -> Answer:

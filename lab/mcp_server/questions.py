@@ -7,7 +7,7 @@ from typing import Any
 
 from lab.analysis.comparison import Comparison
 from lab.mcp_server.answers import Answer, Place, Progress, Tell, numbers_of, sentences, unit
-from lab.mcp_server.asked import Capacity, Compare, InScenario, Sensitivity, varied
+from lab.mcp_server.tool_arguments import Capacity, Compare, InScenario, Sensitivity, varied
 from lab.run_cache.jobs import Row
 from lab.runs.summary import plain
 from lab.what_if.capacity_answer import CapacityAnswer, Target, find_cheapest

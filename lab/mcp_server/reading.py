@@ -12,7 +12,7 @@ from lab.common.errors import InputError, choices, one_line, short
 from lab.config.allowed import allowed, type_at
 from lab.config.validation import BOUNDS, UNKNOWN
 from lab.mcp_server import keys
-from lab.mcp_server.asked import TOOLS
+from lab.mcp_server.tool_arguments import TOOLS
 
 WORDS = {
     **BOUNDS,

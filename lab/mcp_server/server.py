@@ -17,9 +17,9 @@ from mcp.server.stdio import stdio_server
 from lab.common.errors import InputError, choices
 from lab.common.signals import Ending
 from lab.mcp_server.answers import Answer, Place, Progress, cut_short
-from lab.mcp_server.asked import TOOLS, Asked, ListScenarios
 from lab.mcp_server.catalogue import list_scenarios
 from lab.mcp_server.reading import read, schema
+from lab.mcp_server.tool_arguments import TOOLS, Asked, ListScenarios
 from lab.mcp_server.workers import Message, Refused, Workers
 from lab.version import __version__
 

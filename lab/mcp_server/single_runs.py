@@ -37,7 +37,7 @@ from lab.mcp_server.answers import (
     sentences,
     unit,
 )
-from lab.mcp_server.asked import Explain, Fork, Run
+from lab.mcp_server.tool_arguments import Explain, Fork, Run
 from lab.reporting.explain.record import read_query
 from lab.reporting.explain.text import explanation, plain_text
 from lab.run_cache.keys import run_key
@@ -57,10 +57,7 @@ MOST_QUERIES = 100
 def run(asked: Run, place: Place, tell: Tell) -> Answer:
     """Simulate a planner on each seed, and keep all tables."""
     overrides, rows, runs = tuple(asked.overrides), list[dict[str, Any]](), list[dict[str, Any]]()
-    said: dict[str, None] = {}
-
-    for sentence in preflight.warnings(set_up(compose(overrides), overrides)):
-        said[sentence] = None
+    said = dict.fromkeys(preflight.warnings(set_up(compose(overrides), overrides)))
 
     def answer() -> Answer:
         found = from_runs(asked.experiment, rows, [one.name for one in HEADLINES])

@@ -19,7 +19,7 @@ from anyio.to_thread import run_sync
 from lab.common.errors import InputError, one_line
 from lab.common.orphans import end_with
 from lab.mcp_server.answers import Answer, Place, Progress
-from lab.mcp_server.asked import Asked
+from lab.mcp_server.tool_arguments import Asked
 from lab.run_cache.jobs import KILLED, prepare_workers
 
 AT_ONCE = 2

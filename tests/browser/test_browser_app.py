@@ -212,11 +212,10 @@ def test_a_hostile_address_gets_one_sentence_and_a_page_that_works(opened, addre
     said.wait_for(state="detached")
 
 
-def test_a_port_in_use_is_named(address, capsys):
+def test_a_port_in_use_is_named(address, refused):
     port = address.rstrip("/").rpartition(":")[2]
-    assert main(["app", "--no-browser", "--port", port]) == 2
     said = f"--host=127.0.0.1 --port={port}: nothing can listen there: Address already in use"
-    assert capsys.readouterr().err == f"compass-lab: {said}\n"
+    assert refused("app", "--no-browser", "--port", port) == f"compass-lab: {said}\n"
 
 
 def test_random_moves_raise_nothing_and_the_last_one_is_answered(opened, address):

@@ -1,4 +1,4 @@
-"""Command lines of tests: overrides that a module shares, unless a test sets its own."""
+"""Command lines of tests: overrides that a module shares, and how the command refuses them."""
 
 from collections.abc import Sequence
 
@@ -7,3 +7,10 @@ def changed(overrides: Sequence[str], words: Sequence[str]) -> list[str]:
     """Return overrides, without those of keys that the words after them set, and these words."""
     keys = {word.partition("=")[0] for word in words}
     return [*(one for one in overrides if one.partition("=")[0] not in keys), *words]
+
+
+def sentence_of(ended: tuple[int, str, str]) -> str:
+    """Return the one sentence by which a command, which has ended so, refused bad input."""
+    status, out, err = ended
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    return err

@@ -35,6 +35,15 @@ def window(index, **values):
     return row | values
 
 
+def of_seeds(**planners):
+    """Return summaries of runs with one metric, ``x``, from values by planner, seed by seed."""
+    return [
+        {"seed": seed, "planner": planner, "x": value}
+        for planner, values in planners.items()
+        for seed, value in enumerate(values)
+    ]
+
+
 def summary(planner):
     """Return the values that every run's summary has, for a finished run of ten minutes."""
     return {

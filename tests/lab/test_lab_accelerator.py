@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from pages import blocks, commands
 
 from lab import run
 from lab.cli.tools import main
@@ -12,14 +13,8 @@ from lab.cli.tools import main
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "hardware_models" / "data" / "accelerators"
 GUIDE = (ROOT / "docs" / "how_to" / "adding_an_accelerator.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", GUIDE, re.S | re.M)
-[EXAMPLE] = [text for language, text in BLOCKS if language == "toml"]
-COMMANDS = [
-    shlex.split(line)
-    for language, text in BLOCKS
-    for line in text.replace("\\\n", " ").splitlines()
-    if not language
-]
+[EXAMPLE] = blocks(GUIDE, "toml")
+COMMANDS = [shlex.split(line) for line in commands(GUIDE)]
 RUNS = [words[1:] for words in COMMANDS if words[0] == "compass-sim"]
 
 

@@ -129,11 +129,8 @@ def test_only_the_first_queries_of_a_large_run_are_drawn(directory, monkeypatch)
         (["."], "RUN=.: has no results; name the directory of a run"),
     ],
 )
-def test_bad_input_gets_one_sentence(words, said, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    assert main(["animate", *words]) == 2
-    [line] = capsys.readouterr().err.splitlines()
-    assert said in line
+def test_bad_input_gets_one_sentence(words, said, current, refused):
+    assert said in refused("animate", *words)
 
 
 def test_the_page_of_the_documentation_is_drawn_by_this_code():

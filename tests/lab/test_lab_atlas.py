@@ -24,7 +24,6 @@ from lab.atlas.rerun import Again, compared
 from lab.atlas.reversals import changes
 from lab.atlas.runs import FIRST_SEED, SHORT, Atlas, Length, Plan, overrides
 from lab.atlas.verdicts import Outcome, Values, hopeless, judged, nobody_serves
-from lab.cli.tools import main
 from lab.common.errors import InputError
 from lab.config.compose import compose
 
@@ -259,20 +258,14 @@ def test_an_atlas_is_resumed_and_its_verdicts_follow_from_the_table(tmp_path: ob
     ],
 )
 def test_bad_input_gets_one_sentence(
-    words: list[str], sentence: str, tmp_path: object, capsys: pytest.CaptureFixture[str]
+    words: list[str], sentence: str, tmp_path: object, refused
 ) -> None:
-    assert main(["atlas", "--out", str(tmp_path), *words]) == 2
-    error = capsys.readouterr().err
-    assert sentence in error
-    assert error.count("\n") == 1
+    assert sentence in refused("atlas", "--out", tmp_path, *words)
 
 
-def test_a_damaged_atlas_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_atlas_is_refused(tmp_path: Path, refused) -> None:
     (tmp_path / "atlas.json").write_text("{", encoding="utf-8")
-    assert main(["atlas", "--out", str(tmp_path)]) == 2
-    error = capsys.readouterr().err
-    assert "has a damaged atlas" in error
-    assert error.count("\n") == 1
+    assert "has a damaged atlas" in refused("atlas", "--out", tmp_path)
 
 
 def test_a_planner_that_leads_by_goodput_is_not_forgotten_per_dollar() -> None:

@@ -4,10 +4,9 @@ import json
 import re
 
 import pytest
+from command_line import sentence_of
 from rows_by_hand import summary
 
-from lab.cli.simulate import main as simulate
-from lab.cli.tools import main
 from lab.common.errors import InputError
 from lab.config.compose import compose, set_up
 from lab.runs.run_directory import load_config, read_summary
@@ -164,16 +163,14 @@ def test_a_file_does_not_take_a_name_of_this_program(tmp_path, name, recwarn):
 
 @pytest.mark.parametrize("name", ["config.yaml", "jobs.yaml", "summary.json"])
 @pytest.mark.parametrize("text", [bomb(12), "[" * 100_000, "a: &a {b: *a}"], ids=range(3))
-def test_a_report_on_huge_files_is_refused(tmp_path, capsys, name, text):
+def test_a_report_on_huge_files_is_refused(tmp_path, refused, name, text):
     run = tmp_path / "0"
     (run / "queries").mkdir(parents=True)
     (run / "summary.json").write_text(json.dumps(summary("Greedy")))
     (run / "config.yaml").write_text("seed: 0\n")
     (tmp_path / "jobs.yaml").write_text("- []\n")
     (tmp_path / name if name == "jobs.yaml" else run / name).write_text(text)
-    assert main(["report", str(tmp_path)]) == 2
-    [line] = capsys.readouterr().err.splitlines()
-    assert name in line
+    assert name in refused("report", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -196,11 +193,8 @@ def test_a_huge_number_is_refused(override, sentence):
         (["seed=range(9000)", "horizon_s=range(1,9000)"], "-m: would be 80,991,000 jobs"),
     ],
 )
-def test_a_sweep_of_too_many_jobs_is_refused(tmp_path, monkeypatch, capsys, words, sentence):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["compass-sim", "-m", *words])
-    assert simulate() == 2
-    assert sentence in capsys.readouterr().err
+def test_a_sweep_of_too_many_jobs_is_refused(compass_sim, words, sentence):
+    assert sentence in sentence_of(compass_sim("-m", *words))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from rows_by_hand import of_seeds
 from scipy import stats
 
 from lab import run
@@ -21,15 +22,6 @@ VALUES = st.floats(-1e6, 1e6, allow_subnormal=False)
 POSITIVE = st.floats(1e-3, 1e6)
 
 
-def rows(**planners):
-    """Summaries of runs with one metric, ``x``, from values by planner, seed by seed."""
-    return [
-        {"seed": seed, "planner": planner, "x": value}
-        for planner, values in planners.items()
-        for seed, value in enumerate(values)
-    ]
-
-
 def difference(comparison, metric="x"):
     """The only pair of a comparison of two planners."""
     return comparison.differences.filter(metric=metric).row(0, named=True)
@@ -40,7 +32,7 @@ def difference(comparison, metric="x"):
 
 def test_paired_difference_by_hand():
     # Differences 1, 2, 3: mean 2, s = 1, standard error 1/sqrt(3), t(0.975, 2) = 4.302653.
-    row = difference(from_runs("s", rows(a=[2, 4, 6], b=[1, 2, 3])))
+    row = difference(from_runs("s", of_seeds(a=[2, 4, 6], b=[1, 2, 3])))
     half = 4.302652729911275 / math.sqrt(3)
     assert row["n"] == 3
     assert row["difference"] == pytest.approx(2)
@@ -55,7 +47,7 @@ def test_paired_difference_by_hand():
 def test_estimates_agree_with_scipy():
     rng = np.random.default_rng(1)
     a, b = rng.lognormal(size=9), rng.lognormal(size=9)
-    row = difference(from_runs("s", rows(a=a, b=b)))
+    row = difference(from_runs("s", of_seeds(a=a, b=b)))
     known = stats.ttest_rel(a, b)
     interval = known.confidence_interval(0.95)
     assert row["p"] == pytest.approx(known.pvalue)
@@ -66,7 +58,7 @@ def test_estimates_agree_with_scipy():
 
 
 def test_means_have_t_intervals():
-    comparison = from_runs("s", rows(a=[1.0, 2.0, 4.0], b=[3.0, 3.0, 3.0]))
+    comparison = from_runs("s", of_seeds(a=[1.0, 2.0, 4.0], b=[3.0, 3.0, 3.0]))
     a, b = comparison.means.iter_rows(named=True)
     known = stats.ttest_1samp([1.0, 2.0, 4.0], 0).confidence_interval(0.95)
     assert (a["n"], a["mean"]) == (3, pytest.approx(7 / 3))
@@ -142,7 +134,7 @@ def test_holm_by_hand():
 
 
 def test_holm_counts_the_pairs_of_one_metric():
-    table = rows(a=[1, 2, 3.5], b=[1, 3, 5], c=[0, 5, 1])
+    table = of_seeds(a=[1, 2, 3.5], b=[1, 3, 5], c=[0, 5, 1])
     frame = from_runs("s", table).differences
     assert frame.select("planner", "other").rows() == [("a", "b"), ("a", "c"), ("b", "c")]
     assert frame["p_holm"].to_list() == pytest.approx(holm(frame["p"].to_list()))
@@ -154,8 +146,8 @@ def test_holm_counts_the_pairs_of_one_metric():
 @given(st.lists(st.tuples(POSITIVE, POSITIVE), min_size=2, max_size=8))
 def test_swapping_planners_flips_the_sign(pairs):
     a, b = zip(*pairs, strict=True)
-    one = difference(from_runs("s", rows(a=a, b=b)))
-    other = difference(from_runs("s", rows(b=b, a=a)))
+    one = difference(from_runs("s", of_seeds(a=a, b=b)))
+    other = difference(from_runs("s", of_seeds(b=b, a=a)))
     assert one["difference"] == -other["difference"]
     assert one["low"] == -other["high"]
     assert one["p"] == other["p"]
@@ -165,8 +157,8 @@ def test_swapping_planners_flips_the_sign(pairs):
 @given(st.lists(st.tuples(VALUES, VALUES, VALUES), min_size=2, max_size=8))
 def test_what_a_seed_adds_to_both_cancels(triples):
     a, b, added = (np.round(column, 3) for column in np.array(triples).T)
-    plain = difference(from_runs("s", rows(a=a, b=b)))
-    moved = difference(from_runs("s", rows(a=a + added, b=b + added)))
+    plain = difference(from_runs("s", of_seeds(a=a, b=b)))
+    moved = difference(from_runs("s", of_seeds(a=a + added, b=b + added)))
     tolerance = {"rel": 1e-6, "abs": 1e-7}
     for key in ("difference", "low", "high"):
         assert moved[key] == pytest.approx(plain[key], **tolerance)
@@ -187,7 +179,7 @@ def test_holm_is_monotone_and_never_below_p(ps):
 
 
 def test_missing_values_drop_their_pair_and_n_says_so():
-    comparison = from_runs("s", rows(a=[1, None, 3, math.inf], b=[1, 5, None, 2]))
+    comparison = from_runs("s", of_seeds(a=[1, None, 3, math.inf], b=[1, 5, None, 2]))
     assert comparison.means["n"].to_list() == [2, 3]
     row = difference(comparison)
     assert (row["n"], row["difference"]) == (1, 0)
@@ -197,7 +189,7 @@ def test_missing_values_drop_their_pair_and_n_says_so():
 
 
 def test_planners_without_common_seeds_can_be_compared():
-    row = difference(from_runs("s", rows(a=[1, None], b=[None, 1])))
+    row = difference(from_runs("s", of_seeds(a=[1, None], b=[None, 1])))
     assert row["n"] == 0
     assert row["difference"] is row["low"] is row["p"] is row["ratio"] is None
 
@@ -214,13 +206,13 @@ def test_a_metric_that_nobody_reached_stays():
 )
 def test_differences_that_do_not_vary_are_judged_by_their_sign(offset, n, p):
     a = np.array([1.0, 2.3, 7.7, 0.4, 3.0, 5.1])[:n]
-    row = difference(from_runs("s", rows(a=a + offset, b=a)))
+    row = difference(from_runs("s", of_seeds(a=a + offset, b=a)))
     assert row["low"] == row["difference"] == row["high"] == pytest.approx(offset)
     assert row["p"] == row["p_holm"] == p
 
 
 def test_ratios_are_for_positive_metrics_only():
-    row = difference(from_runs("s", rows(a=[1, 2], b=[0, 1])))
+    row = difference(from_runs("s", of_seeds(a=[1, 2], b=[0, 1])))
     assert row["ratio"] is row["ratio_low"] is None
     assert row["difference"] == 1
 

@@ -8,9 +8,9 @@ from functools import partial
 
 import polars as pl
 import pytest
+from command_line import sentence_of
 from spoiled_sweeps import spoil
 
-from lab.cli.simulate import main as simulate_main
 from lab.cli.tools import main
 from lab.common.errors import InputError
 from lab.runs.resume import Checkpoint, check_resumable
@@ -53,22 +53,14 @@ def intact(run):
         path.write_bytes(content)
 
 
-def refused(words, file, capsys):
-    assert main(words) == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert str(file) in said
-
-
 @pytest.mark.skipif(os.name != "posix", reason="needs names of any bytes")
-def test_a_directory_whose_name_is_no_text_is_refused(run, tmp_path, capsys):
+def test_a_directory_whose_name_is_no_text_is_refused(run, tmp_path, refused):
     place = tmp_path / os.fsdecode(b"a\xff")
     with pytest.raises(InputError, match=r"directory=.*a\\udcff: the path must be text in UTF-8"):
         claim(place, "directory")
     shutil.copytree(run, place)
-    for words in (["report", str(place)], ["explain", str(place), "0"]):
-        assert main(words) == 2
-        assert r"a\udcff/summary.json: the path must be text" in capsys.readouterr().err
+    for words in (["report", place], ["explain", place, "0"]):
+        assert r"a\udcff/summary.json: the path must be text" in refused(*words)
 
 
 def test_a_report_escapes_the_name_of_its_directory(run, tmp_path, capsys):
@@ -79,11 +71,11 @@ def test_a_report_escapes_the_name_of_its_directory(run, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("content", NO_SUMMARY)
-def test_a_summary_of_another_shape_is_named(content, intact, capsys):
+def test_a_summary_of_another_shape_is_named(content, intact, refused):
     file = intact / "summary.json"
     file.write_bytes(content)
-    refused(["explain", str(intact), "0"], file, capsys)
-    refused(["report", str(intact)], file, capsys)
+    assert str(file) in refused("explain", intact, "0")
+    assert str(file) in refused("report", intact)
 
 
 @pytest.mark.parametrize(
@@ -113,12 +105,11 @@ def test_a_lacking_value_is_named(intact):
         read_run_summary(intact)
 
 
-def test_a_value_that_a_report_lacks_is_named(intact, capsys):
+def test_a_value_that_a_report_lacks_is_named(intact, refused):
     summary = read_summary(intact)
     del summary["unserved"]
     (intact / "summary.json").write_text(json.dumps(summary))
-    assert main(["report", str(intact)]) == 2
-    assert "a summary is not of this version: it has no unserved" in capsys.readouterr().err
+    assert "a summary is not of this version: it has no unserved" in refused("report", intact)
 
 
 @pytest.mark.parametrize(
@@ -134,10 +125,10 @@ def test_a_value_that_a_report_lacks_is_named(intact, capsys):
         b"drift: ${nothing}",
     ],
 )
-def test_a_configuration_of_another_shape_is_named(content, intact, capsys):
+def test_a_configuration_of_another_shape_is_named(content, intact, refused):
     file = intact / "config.yaml"
     file.write_bytes(content)
-    refused(["explain", str(intact), "0"], file, capsys)
+    assert str(file) in refused("explain", intact, "0")
     with pytest.raises(InputError):
         check_resumable(intact, {}, alone=True)
 
@@ -150,14 +141,13 @@ def test_a_configuration_of_another_shape_is_named(content, intact, capsys):
         (None, "is not a valid Parquet file"),
     ],
 )
-def test_a_part_of_another_shape_is_named(spoil, said, intact, capsys):
+def test_a_part_of_another_shape_is_named(spoil, said, intact, refused):
     file = intact / "windows" / "part-00000.parquet"
     if spoil is None:
         file.write_bytes(b"PAR1")
     else:
         spoil(pl.read_parquet(file)).write_parquet(file)
-    assert main(["explain", str(intact), "0"]) == 2
-    printed = capsys.readouterr().err
+    printed = refused("explain", intact, "0")
     assert f"{file}: " in printed
     assert said in printed
 
@@ -231,31 +221,28 @@ LINKS = ("report", "figures", "queries", "queries/part-00009.parquet", "config.y
 
 
 @pytest.mark.parametrize("name", [*LINKS, "trace.json", "0"])
-def test_a_report_refuses_a_link_that_leads_out_of_results(name, run, tmp_path, capsys):
+def test_a_report_refuses_a_link_that_leads_out_of_results(name, run, tmp_path, refused):
     results, victim = linked(run, tmp_path, name)
-    refused(["report", str(results)], results / name, capsys)
+    assert str(results / name) in refused("report", results)
     assert not list(victim.iterdir())
 
 
 @pytest.mark.parametrize("name", ["queries", "cheapest_feasible"])
-def test_a_run_refuses_a_link_that_leads_out_of_results(name, run, tmp_path, monkeypatch, capsys):
+def test_a_run_refuses_a_link_that_leads_out_of_results(name, run, tmp_path, compass_sim):
     results, victim = linked(run, tmp_path, name)
     words = ["experiment=speech_small", "planner=comparison", f"hydra.run.dir={results}"]
-    monkeypatch.setattr("sys.argv", ["compass-sim", *words, "resume=true"])
-    assert simulate_main() == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
+    said = sentence_of(compass_sim(*words, "resume=true"))
     assert f"{name}: is a symbolic link that leads out of {results}" in said
     assert not list(victim.iterdir())
 
 
 @pytest.mark.parametrize("name", ["summary.json", "config.yaml", "queries/part-00000.parquet"])
-def test_a_named_pipe_is_refused(name, run, tmp_path, capsys):
+def test_a_named_pipe_is_refused(name, run, tmp_path, refused):
     results = shutil.copytree(run, tmp_path / "results")
     (results / name).unlink()
     os.mkfifo(results / name)
-    refused(["report", str(results)], results / name, capsys)
-    refused(["explain", str(results), "0"], results / name, capsys)
+    assert str(results / name) in refused("report", results)
+    assert str(results / name) in refused("explain", results, "0")
 
 
 def test_a_link_inside_results_is_followed(run, tmp_path):
@@ -276,7 +263,9 @@ def test_nothing_is_written_through_what_lies_at_a_temporary_path(tmp_path):
     assert (tmp_path / "victim").read_text() == ""
 
 
-def test_a_report_names_jobs_that_did_not_end_or_lost_their_table_of_queries(sweep, capsys):
+def test_a_report_names_jobs_that_did_not_end_or_lost_their_table_of_queries(
+    sweep, capsys, refused
+):
     spoil(sweep / "0", status="running")
     shutil.rmtree(sweep / "2" / "queries")
     assert main(["report", str(sweep)]) == 0
@@ -284,8 +273,7 @@ def test_a_report_names_jobs_that_did_not_end_or_lost_their_table_of_queries(swe
     assert "Left out, because they did not finish: 0 (running at 120 of 120 s)" in printed
     lost = f"has no table queries; delete {sweep / '2'}, and resume=true repeats it"
     assert f"Missing: 2 ({lost})" in printed
-    assert main(["explain", str(sweep / "2"), "0"]) == 2
-    assert capsys.readouterr().err == f"compass-lab: {sweep / '2'}: {lost}\n"
+    assert refused("explain", sweep / "2", "0") == f"compass-lab: {sweep / '2'}: {lost}\n"
 
 
 def resumed(job):

@@ -43,14 +43,11 @@ SECRETS = [
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", sys.path.copy())
+def here(current, monkeypatch):
     monkeypatch.setenv("COMPASS_TOKEN", SECRET)
     monkeypatch.setenv("COMPASS_RATE", "0.3141592")
-    (tmp_path / "telling_pkg.py").write_text(OWN)
-    yield tmp_path
-    sys.modules.pop("telling_pkg", None)
+    (current / "telling_pkg.py").write_text(OWN)
+    return current
 
 
 def with_secrets(directory: Path) -> list[str]:

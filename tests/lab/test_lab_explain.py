@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import sys
 from functools import cache
 from io import StringIO
 from itertools import pairwise
@@ -14,7 +13,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from rich.console import Console
 
 import lab
-from lab.cli.simulate import main as simulate_main
 from lab.cli.tools import main
 from lab.reporting.explain import text
 from lab.reporting.explain.figure import explanation
@@ -218,15 +216,12 @@ def test_no_word_is_cut_in_a_narrow_terminal(telling):
         assert f": {row['configuration']} " in words
 
 
-def test_the_page_says_what_the_tool_says(tmp_path, monkeypatch, capsys):
+def test_the_page_says_what_the_tool_says(compass_sim, capsys):
     page = (Path(__file__).parents[2] / "docs" / "how_to" / "explaining.md").read_text(
         encoding="utf-8"
     )
     [simulate, explain] = re.findall(r"^compass-.*$", page, re.M)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", [*shlex.split(simulate), "figures=false"])
-    assert simulate_main() == 0
-    capsys.readouterr()
+    assert compass_sim(*shlex.split(simulate)[1:], "figures=false")[0] == 0
     assert main(shlex.split(explain)[1:]) == 0
     out = capsys.readouterr().out
     words = " ".join(out.split())
@@ -301,9 +296,8 @@ def test_what_a_planner_considered_is_counted_as_its_table_has_it(telling, told)
         (["RUN", "0", "--figure", "file/x.png"], "--figure=file/x.png: cannot be written"),
     ],
 )
-def test_bad_input_is_one_sentence(stormy, tmp_path, monkeypatch, capsys, words, said):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "file").touch()
+def test_bad_input_is_one_sentence(stormy, current, capsys, words, said):
+    (current / "file").touch()
     words = [str(stormy) if word == "RUN" else word for word in words]
     assert main(["explain", *words]) == 2
     err = capsys.readouterr().err
@@ -311,12 +305,10 @@ def test_bad_input_is_one_sentence(stormy, tmp_path, monkeypatch, capsys, words,
     assert err.count("\n") == 1
 
 
-def test_one_of_several_runs_must_be_named(stormy, tmp_path, capsys):
+def test_one_of_several_runs_must_be_named(stormy, tmp_path, refused):
     for name in ("0", "1", "10", "2"):
         (tmp_path / "sweep" / name / "queries").mkdir(parents=True)
         (tmp_path / "sweep" / name / "summary.json").touch()
-    assert main(["explain", str(tmp_path / "sweep"), "0"]) == 2
-    err = capsys.readouterr().err
     named = ", ".join(str(tmp_path / "sweep" / name) for name in ("0", "1", "2", "10"))
-    assert f"has 4 runs; name one: {named}" in err
+    assert f"has 4 runs; name one: {named}" in refused("explain", tmp_path / "sweep", "0")
     assert find_run(stormy.parent / stormy.name) == stormy

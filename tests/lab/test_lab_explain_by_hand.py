@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rows_by_hand import summary, window
 
-from lab.cli.tools import main
 from lab.reporting.explain.figure import explanation
 from lab.reporting.explain.findings import (
     answer,
@@ -391,12 +390,10 @@ def test_the_figure_tells_windows_without_a_plan_from_late_ones(made):
     assert set(looks) <= {text.get_text() for text in legend.get_texts()}
 
 
-def test_tables_that_cannot_be_read_are_one_sentence(made, capsys):
+def test_tables_that_cannot_be_read_are_one_sentence(made, refused):
     run = made(windows=[window(0)])
     (run / "windows" / "part-00001.parquet").write_bytes(b"half")
-    assert main(["explain", str(run), "0"]) == 2
-    err = capsys.readouterr().err
+    err = refused("explain", run, "0")
     part = run / "windows" / "part-00001.parquet"
     assert err.startswith(f"compass-lab: {part}: is not a valid Parquet file (")
     assert err.endswith(f"; delete {run}, and repeat the run\n")
-    assert err.count("\n") == 1

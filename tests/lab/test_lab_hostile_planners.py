@@ -18,8 +18,8 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from command_line import sentence_of
 
-from lab.cli.simulate import main
 from lab.cli.tools import main as tools
 from lab.cli.tools import reported
 from lab.common.errors import InputError
@@ -38,18 +38,10 @@ SHORT = ["experiment=speech_small", "horizon_s=20", "workload.rate=0.2"]
 
 
 @pytest.fixture
-def compass(monkeypatch, capsys, tmp_path):
-    """Return a function that runs the command in an empty directory."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
-
-    def start(*arguments):
-        words = [*SHORT, "figures=false", "hydra.run.dir=here", *arguments]
-        monkeypatch.setattr(sys, "argv", ["compass-sim", *words])
-        status = main()
-        return status, *capsys.readouterr()
-
-    return start
+def compass(compass_sim, tmp_path):
+    """Return a function that runs the command where it finds the planners of a test."""
+    sys.path.append(str(tmp_path))
+    return partial(compass_sim, *SHORT, "figures=false", "hydra.run.dir=here")
 
 
 HOSTILE = """
@@ -117,8 +109,7 @@ def test_threads_that_it_leaves_do_not_keep_the_program(compass, monkeypatch):
 
 def test_a_setting_that_cannot_be_read_gets_one_sentence(compass):
     Path("no_budget_pkg.py").write_text(HOSTILE)
-    status, _, err = compass("planner._target_=no_budget_pkg.NoBudget")
-    assert (status, err.count("\n")) == (2, 1)
+    err = sentence_of(compass("planner._target_=no_budget_pkg.NoBudget"))
     assert "planner: its settings cannot be read: no budget (planner NoBudget)" in err
 
 
@@ -214,11 +205,8 @@ class Sleeps(Planner):
         ("Sleeps", "the check did not end within --limit-s=2 s"),
     ],
 )
-def test_a_check_that_does_not_say_that_it_is_complete_fails(
-    name, said, tmp_path, monkeypatch, capsys
-):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+def test_a_check_that_does_not_say_that_it_is_complete_fails(name, said, current, capsys):
+    sys.path.append(str(current))
     Path("checked_pkg.py").write_text(CHECKED)
     limit = ["--limit-s", "2"] if name == "Sleeps" else []
     assert tools(["check-planner", f"checked_pkg.{name}", *limit]) == 1
@@ -402,8 +390,7 @@ class Busy(CheapestFeasible):
 )
 def test_what_is_called_before_a_run_changes_nothing(compass, part, said):
     before = SloMonitor.judge
-    status, _, err = compass(f"planner._target_={__name__}.Busy", f"+planner.part={part}")
-    assert (status, err.count("\n")) == (2, 1)
+    err = sentence_of(compass(f"planner._target_={__name__}.Busy", f"+planner.part={part}"))
     assert said in err
     assert SloMonitor.judge is before
 

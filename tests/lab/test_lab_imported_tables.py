@@ -34,13 +34,6 @@ def run(capsys, *words):
     return told.out
 
 
-def refused(capsys, *words):
-    assert main(["import", *map(str, words)]) == 2
-    err = capsys.readouterr().err
-    assert err.count("\n") == 1
-    return err
-
-
 def report(path, *values, concurrency=1):
     row = ",".join(map(str, (concurrency, 100.0, *values)))
     path.write_text(f"{HEAD}\n{row}\n", encoding="utf-8")
@@ -158,15 +151,15 @@ def test_results_of_several_concurrencies_are_rows_of_one_model(capsys, tmp_path
     assert not (tmp_path / "t" / "arrivals.csv").exists()
 
 
-def test_models_are_added_to_tables(capsys, tmp_path):
+def test_models_are_added_to_tables(capsys, refused, tmp_path):
     out = tmp_path / "t"
     run(capsys, "vllm-bench", VLLM, "--model", "q", "--served", out)
     words = ("perf-analyzer", TRITON, "--batch", "4", "--served", out, "--model")
-    assert "has tables already" in refused(capsys, *words, "r")
+    assert "has tables already" in refused("import", *words, "r")
     run(capsys, *words, "r", "--append")
     known = ServiceTables.read(out)[ENGINE]["operator"].to_list()
     assert known == ["q_first_token", "q_next_token", "r"]
-    assert "r: is in the tables already" in refused(capsys, *words, "r", "--append")
+    assert "r: is in the tables already" in refused("import", *words, "r", "--append")
 
 
 @pytest.mark.parametrize(
@@ -181,9 +174,9 @@ def test_models_are_added_to_tables(capsys, tmp_path):
         ({"model_id": None}, "has no model_id; name the model by --model"),
     ],
 )
-def test_results_of_vllm_without_details_are_refused(capsys, tmp_path, changes, message):
+def test_results_of_vllm_without_details_are_refused(refused, tmp_path, changes, message):
     file = vllm_file(tmp_path, **changes)
-    assert re.search(message, refused(capsys, "vllm-bench", file, "--served", tmp_path / "t"))
+    assert re.search(message, refused("import", "vllm-bench", file, "--served", tmp_path / "t"))
     assert not (tmp_path / "t").exists()
 
 
@@ -203,5 +196,5 @@ def test_results_of_vllm_without_details_are_refused(capsys, tmp_path, changes, 
         (("mlperf-loadgen", TRITON), "only perf-analyzer and vllm-bench have what these tables"),
     ],
 )
-def test_bad_input_is_told_in_one_sentence(capsys, tmp_path, words, message):
-    assert re.search(message, refused(capsys, *words, "--served", tmp_path / "t"))
+def test_bad_input_is_told_in_one_sentence(refused, tmp_path, words, message):
+    assert re.search(message, refused("import", *words, "--served", tmp_path / "t"))

@@ -30,13 +30,6 @@ def imported(capsys, tmp_path, *words):
     return frame.rows(named=True)
 
 
-def refused(capsys, *words):
-    assert main(["import", *map(str, words)]) == 2
-    err = capsys.readouterr().err
-    assert err.count("\n") == 1
-    return err
-
-
 def test_perf_analyzer_gives_compute_time_at_the_concurrency_of_its_processes(capsys, tmp_path):
     [row] = imported(capsys, tmp_path, *TRITON, "--batch", "4")
     assert row["batch_latency_ms"] == pytest.approx(9.184)  # 9184 us of server compute
@@ -101,9 +94,9 @@ def test_vllm_results_may_be_appended_and_hold_more(capsys, tmp_path):
     assert first["model"] == second["model"] == "mine"
 
 
-def test_an_open_loop_of_vllm_needs_its_batch(capsys, tmp_path):
+def test_an_open_loop_of_vllm_needs_its_batch(capsys, refused, tmp_path):
     file = vllm_file(tmp_path, {"max_concurrency": None, "request_rate": 2.0})
-    assert "max_concurrency is null" in refused(capsys, "vllm-bench", file, "--gpu", "g")
+    assert "max_concurrency is null" in refused("import", "vllm-bench", file, "--gpu", "g")
     [row] = imported(capsys, tmp_path, "vllm-bench", file, "--gpu", "g", "--batch", "4")
     assert row["batch"] == 4
 
@@ -140,14 +133,14 @@ def test_mlperf_streams_give_the_mean_latency_of_a_query(capsys, tmp_path):
     assert row["batch"] == 8
 
 
-def test_mlperf_offline_gives_the_batch_over_the_rate(capsys, tmp_path):
+def test_mlperf_offline_gives_the_batch_over_the_rate(capsys, refused, tmp_path):
     file = mlperf_file(tmp_path, *OFFLINE)
     words = (MLPERF[0], file, *MLPERF[2:])
     [row] = imported(capsys, tmp_path, *words, "--batch", "64")
     assert row["batch_latency_ms"] == pytest.approx(64 / 1600.5 * 1000)
     assert (row["batch"], row["kind"]) == (64, "derived")
-    assert "--batch is required" in refused(capsys, *words)
-    assert "--batch=0: must be 1 or more" in refused(capsys, *words, "--batch", "0")
+    assert "--batch is required" in refused("import", *words)
+    assert "--batch=0: must be 1 or more" in refused("import", *words, "--batch", "0")
 
 
 @pytest.mark.parametrize(
@@ -160,9 +153,9 @@ def test_mlperf_offline_gives_the_batch_over_the_rate(capsys, tmp_path):
         (("4566012", "fast"), r"Mean latency \(ns\) must be a number above 0; it is 'fast'"),
     ],
 )
-def test_a_summary_of_mlperf_that_tells_no_latency_is_refused(capsys, tmp_path, change, message):
+def test_a_summary_of_mlperf_that_tells_no_latency_is_refused(refused, tmp_path, change, message):
     file = mlperf_file(tmp_path, change)
-    error = refused(capsys, MLPERF[0], file, *MLPERF[2:])
+    error = refused("import", MLPERF[0], file, *MLPERF[2:])
     assert re.search(message, error)
     assert str(file) in error
 
@@ -182,8 +175,8 @@ def test_a_summary_of_mlperf_that_tells_no_latency_is_refused(capsys, tmp_path, 
         ((MLPERF[0], VLLM[1], *MLPERF[2:]), "vllm_bench.json: has no line 'Scenario'"),
     ],
 )
-def test_bad_input_is_told_in_one_sentence(capsys, words, message):
-    assert re.search(message, refused(capsys, *words))
+def test_bad_input_is_told_in_one_sentence(refused, words, message):
+    assert re.search(message, refused("import", *words))
 
 
 @pytest.mark.parametrize(
@@ -194,23 +187,23 @@ def test_bad_input_is_told_in_one_sentence(capsys, words, message):
         ({"total_input_tokens": "many"}, 'total_input_tokens must be .* it is "many"'),
     ],
 )
-def test_a_result_of_vllm_without_its_figures_is_refused(capsys, tmp_path, change, message):
+def test_a_result_of_vllm_without_its_figures_is_refused(refused, tmp_path, change, message):
     file = vllm_file(tmp_path, change)
-    assert re.search(message, refused(capsys, "vllm-bench", file, "--gpu", "g"))
+    assert re.search(message, refused("import", "vllm-bench", file, "--gpu", "g"))
 
 
-def test_a_report_over_request_rates_is_refused(capsys, tmp_path):
+def test_a_report_over_request_rates_is_refused(refused, tmp_path):
     text = TRITON[1].read_text(encoding="utf-8").replace("Concurrency", "Request Rate")
     (tmp_path / "report.csv").write_text(text)
-    error = refused(capsys, TRITON[0], tmp_path / "report.csv", *TRITON[2:], "--batch", "1")
+    error = refused("import", TRITON[0], tmp_path / "report.csv", *TRITON[2:], "--batch", "1")
     assert "has no column 'Concurrency'" in error
     assert "--concurrency-range" in error
 
 
-def test_a_report_without_a_number_is_refused(capsys, tmp_path):
+def test_a_report_without_a_number_is_refused(refused, tmp_path):
     text = TRITON[1].read_text(encoding="utf-8").replace("9184", "n/a")
     (tmp_path / "report.csv").write_text(text)
-    error = refused(capsys, TRITON[0], tmp_path / "report.csv", *TRITON[2:], "--batch", "1")
+    error = refused("import", TRITON[0], tmp_path / "report.csv", *TRITON[2:], "--batch", "1")
     assert "column 'Server Compute Infer' must hold a number" in error
 
 

@@ -42,14 +42,6 @@ def written(directory, submissions=("alice",), **keys):
     return directory
 
 
-def refused(directory, capsys):
-    """Return the sentence by which the command refuses a directory."""
-    assert main(["leaderboard", str(directory)]) == 2
-    out, err = capsys.readouterr()
-    assert (out, err.count("\n")) == ("", 1)
-    return err
-
-
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
@@ -81,8 +73,8 @@ def refused(directory, capsys):
         ({"baselines": ["ilp"]}, "baselines: ilp sees the truth, so that it is no baseline"),
     ],
 )
-def test_wrong_instructions_are_refused_before_any_run(keys, said, tmp_path, capsys):
-    err = refused(written(tmp_path, **keys), capsys)
+def test_wrong_instructions_are_refused_before_any_run(keys, said, tmp_path, refused):
+    err = refused("leaderboard", written(tmp_path, **keys))
     assert err.startswith(f"compass-lab: {tmp_path}/leaderboard.yaml: ")
     assert said in err
     assert not (tmp_path / "runs").exists()
@@ -100,12 +92,12 @@ def test_wrong_instructions_are_refused_before_any_run(keys, said, tmp_path, cap
         (None, "no such file; it names regimes and seeds"),
     ],
 )
-def test_a_damaged_file_of_instructions_is_refused(text, said, tmp_path, capsys):
+def test_a_damaged_file_of_instructions_is_refused(text, said, tmp_path, refused):
     file = written(tmp_path) / "leaderboard.yaml"
     file.unlink()
     if text is not None:
         file.write_bytes(text)
-    assert said in refused(tmp_path, capsys)
+    assert said in refused("leaderboard", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -119,17 +111,17 @@ def test_a_damaged_file_of_instructions_is_refused(text, said, tmp_path, capsys)
         ("cheapest_feasible.py", "has the name of a baseline; choose another name"),
     ],
 )
-def test_submissions_with_wrong_names_are_refused(name, said, tmp_path, capsys):
+def test_submissions_with_wrong_names_are_refused(name, said, tmp_path, refused):
     (written(tmp_path) / "submissions" / name).write_text(OWN)
-    assert said in refused(tmp_path, capsys)
+    assert said in refused("leaderboard", tmp_path)
 
 
-def test_a_class_without_submissions_is_refused(tmp_path, capsys):
-    assert "no such directory; it has leaderboard.yaml" in refused(tmp_path / "none", capsys)
+def test_a_class_without_submissions_is_refused(tmp_path, refused):
+    assert "no such directory; it has leaderboard.yaml" in refused("leaderboard", tmp_path / "none")
     written(tmp_path, submissions=())
-    assert "has no submission; a submission is NAME.py" in refused(tmp_path, capsys)
+    assert "has no submission; a submission is NAME.py" in refused("leaderboard", tmp_path)
     shutil.rmtree(tmp_path / "submissions")
-    assert "submissions: no such directory" in refused(tmp_path, capsys)
+    assert "submissions: no such directory" in refused("leaderboard", tmp_path)
 
 
 def test_what_belongs_to_a_submission(tmp_path):

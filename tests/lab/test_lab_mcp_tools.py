@@ -13,8 +13,8 @@ from lab.common.metrics import HEADLINES
 from lab.config.compose import compose, set_up
 from lab.mcp_server import keys, questions, single_runs
 from lab.mcp_server.answers import Place, cut_short
-from lab.mcp_server.asked import TOOLS
 from lab.mcp_server.reading import read
+from lab.mcp_server.tool_arguments import TOOLS
 from lab.runs.api import run
 
 SMALL = {

@@ -1,12 +1,10 @@
 """A message is one short printable line, and says which part of the command line is wrong."""
 
-import sys
-
 import pytest
+from command_line import sentence_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.cli.simulate import main as simulate
 from lab.cli.tools import main
 from lab.common.errors import LONGEST, InputError, printable
 from lab.config.compose import compose
@@ -61,10 +59,8 @@ def test_tools_say_what_is_wrong_with_a_command_line(line, said, capsys):
         ("--resolve=3", "--resolve=3: takes no value; write --resolve"),
     ],
 )
-def test_simulator_says_what_is_wrong_with_a_command_line(line, said, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["compass-sim", *line.split()])
-    assert simulate() == 2
-    printed = capsys.readouterr().err
+def test_simulator_says_what_is_wrong_with_a_command_line(line, said, compass_sim):
+    printed = sentence_of(compass_sim(*line.split()))
     assert said in printed
     assert printed.endswith("; see compass-sim --help\n")
 
@@ -86,12 +82,11 @@ def test_a_slip_in_an_override_is_told_without_terms_of_a_grammar(override, said
     assert said in str(error.value)
 
 
-def test_both_commands_name_this_project_and_its_version(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["compass-sim", "--version"])
-    assert simulate() == 0
+def test_both_commands_name_this_project_and_its_version(compass_sim, capsys):
+    assert compass_sim("--version") == (0, f"compass-sim {__version__}\n", "")
     with pytest.raises(SystemExit):
         main(["--version"])
-    assert capsys.readouterr().out == 2 * f"compass-sim {__version__}\n"
+    assert capsys.readouterr().out == f"compass-sim {__version__}\n"
 
 
 @given(st.text(st.characters(), max_size=50), st.integers(0, 5_000))

@@ -1,10 +1,8 @@
 """A value of another type than its key's is refused, and so is what would have no effect."""
 
-import sys
-
 import pytest
+from command_line import sentence_of
 
-from lab.cli.simulate import main
 from lab.common.errors import InputError
 from lab.config.compose import compose, set_up
 
@@ -95,13 +93,10 @@ def test_a_name_that_cannot_be_seen_is_refused(name):
         (b"defaults: [mine]\n", "defaults: the list of a configuration file refers to itself"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_named(text, said, tmp_path, monkeypatch, capsys):
+def test_a_file_that_cannot_be_read_is_named(text, said, tmp_path, compass_sim):
     file = tmp_path / "experiment" / "mine.yaml"
     file.parent.mkdir()
     file.write_bytes(b"# @package _global_\n" + text)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["compass-sim", "--config-dir", ".", "experiment=mine"])
-    assert main() == 2
-    printed = capsys.readouterr().err
+    printed = sentence_of(compass_sim("--config-dir", ".", "experiment=mine"))
     assert said in printed
     assert printed.count("\n") == 1

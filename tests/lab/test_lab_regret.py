@@ -136,7 +136,7 @@ def test_the_command_says_what_it_did_not_examine_and_explain_shows_regrets(
     [("{", "is damaged"), ('{"config": "other"}', "is damaged"), ("other", "another config")],
 )
 def test_a_file_that_is_not_of_the_run_is_refused(
-    directory, examined, capsys, tmp_path, content, sentence
+    directory, examined, capsys, refused, tmp_path, content, sentence
 ):
     main(["regret", str(directory), "--hours", "0", "--out", str(tmp_path)])
     path = tmp_path / "regret_goodput.json"
@@ -144,10 +144,7 @@ def test_a_file_that_is_not_of_the_run_is_refused(
         content = json.dumps({**json.loads(path.read_text()), "config": "other"})
     path.write_text(content)
     capsys.readouterr()
-    assert main(["regret", str(directory), "--out", str(tmp_path)]) == 2
-    said = capsys.readouterr().err
-    assert sentence in said
-    assert said.count("\n") == 1
+    assert sentence in refused("regret", directory, "--out", tmp_path)
     assert path.read_text() == content
 
 

@@ -2,22 +2,15 @@
 
 import numpy as np
 import pytest
+from rows_by_hand import of_seeds
 
 from lab.analysis.comparison import from_runs
 from lab.analysis.statistics import bootstrap_interval
 from lab.analysis.sweep_analysis import against, dominators
 
 
-def rows(**planners):
-    return [
-        {"seed": seed, "planner": planner, "x": value}
-        for planner, values in planners.items()
-        for seed, value in enumerate(values)
-    ]
-
-
 def test_a_constant_difference_has_a_bootstrap_interval_of_no_width():
-    frame = from_runs("s", rows(a=[1.5, 7.5, 3.5], b=[1, 7, 3])).differences
+    frame = from_runs("s", of_seeds(a=[1.5, 7.5, 3.5], b=[1, 7, 3])).differences
     assert frame.select("difference", "boot_low", "boot_high").row(0) == (0.5, 0.5, 0.5)
 
 
@@ -39,7 +32,7 @@ def test_the_bootstrap_covers_as_often_as_its_docstring_says():
 
 
 def test_differences_against_a_planner_are_turned_round():
-    frame = from_runs("s", rows(a=[1, 2, 4], b=[2, 4, 7])).differences
+    frame = from_runs("s", of_seeds(a=[1, 2, 4], b=[2, 4, 7])).differences
     there, back = against(frame, "a").row(0, named=True), against(frame, "b").row(0, named=True)
     assert (back["planner"], back["other"]) == ("b", "a")
     assert back["difference"] == -there["difference"]

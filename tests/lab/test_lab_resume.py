@@ -1,18 +1,14 @@
 """A run that was killed goes on, and ends as if nothing had happened."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from command_line import changed
-from frail import frail
+from command_line import changed, sentence_of
+from frail import frail, killed, tables
 
 from lab import run
-from lab.cli.simulate import main
 from lab.common.errors import InputError
 from lab.runs.resume import Checkpoint, clear
 from lab.runs.run_directory import (
@@ -34,19 +30,10 @@ ALONE = "planner._target_=frail_pkg.Frail"
 
 
 @pytest.fixture
-def compass(monkeypatch, capsys, tmp_path):
+def compass(compass_sim):
     """Return a function that runs the command in a directory with a frail planner."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", sys.path.copy())
     Path("frail_pkg.py").write_text(frail("CheapestFeasible", pause_at=5))
-
-    def start(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["compass-sim", *changed(KEYS, arguments)])
-        status = main()
-        return status, *capsys.readouterr()
-
-    yield start
-    sys.modules.pop("frail_pkg", None)
+    return lambda *words: compass_sim(*changed(KEYS, words))
 
 
 @pytest.fixture
@@ -77,30 +64,6 @@ def finished(here):
     """Leave a finished run in ``here``, and return its overrides."""
     here("finished", 0, "planner=greedy", "horizon_s=20")
     return "planner=greedy", "horizon_s=20", "hydra.run.dir=here"
-
-
-def killed(directory: Path, after: int, *arguments: str) -> None:
-    """Start the command, which is killed after so many profiles."""
-    (directory / "kill_after").write_text(str(after))
-    code = "import sys; from lab.cli.simulate import main; sys.exit(main())"
-    done = subprocess.run(
-        [sys.executable, "-c", code, *KEYS, ALONE, *arguments],
-        cwd=directory,
-        env=os.environ | {"PYTHONHASHSEED": "random"},
-        capture_output=True,
-        check=False,
-    )
-    assert done.returncode == -9
-    (directory / "kill_after").unlink()
-
-
-def tables(directory: Path) -> dict[str, bytes]:
-    """Return the bytes of every file but the summaries, by its path."""
-    return {
-        str(path.relative_to(directory)): path.read_bytes()
-        for path in sorted(directory.rglob("*"))
-        if path.is_file() and path.name != SUMMARY
-    }
 
 
 def summary(directory: str) -> dict:
@@ -136,7 +99,8 @@ def test_killed_again_and_again_it_ends_as_if_uninterrupted(compass, observed, t
     everything = observed.copy()
     before: list[ProfileRecord] = []
     for after in (8, 60):  # in the first search, and in a later one after results were written
-        killed(tmp_path, after, "hydra.run.dir=here", *(["resume=true"] if before else []))
+        more = ["resume=true"] if before else []
+        killed(tmp_path, after, *KEYS, ALONE, "hydra.run.dir=here", *more)
         now = saved("here")
         assert len(now) > len(before), "nothing that was saved is lost, and more is"
         assert [one.line() for one in now[: len(before)]] == [one.line() for one in before]
@@ -264,8 +228,7 @@ def test_an_unfinished_run_of_other_kernels_is_not_gone_on_with(compass):
     ours = versions()["blas"]
     write_summary(Path("here"), summary("here") | {"versions": versions() | {"blas": "Z80"}})
     before = tables(Path("here"))
-    status, _, err = compass(ALONE, "hydra.run.dir=here", "resume=true")
-    assert (status, err.count("\n")) == (2, 1)
+    err = sentence_of(compass(ALONE, "hydra.run.dir=here", "resume=true"))
     sentence = f"another processor wrote it (blas Z80, not {ours}); start again\n"
     assert err.endswith(f"here: cannot be resumed: {sentence}")
     assert tables(Path("here")) == before
@@ -294,15 +257,13 @@ def test_a_sweep_of_another_version_is_refused_before_anything_runs(compass):
     assert compass(*sweep, "seed=0")[0] == 0
     other = summary("sweep/0") | {"versions": versions() | {"compass-sim": "0.0"}}
     write_summary(Path("sweep/0"), other)
-    status, out, err = compass(*sweep, "seed=0,1", "resume=true")
-    assert (status, out, err.count("\n")) == (2, "", 1)
+    err = sentence_of(compass(*sweep, "seed=0,1", "resume=true"))
     assert "sweep, job 0: cannot be resumed: another version wrote it (compass-sim 0.0" in err
     assert sorted(path.name for path in Path("sweep").iterdir()) == ["0", "jobs.yaml"]
 
 
 def test_where_nothing_ran_there_is_nothing_to_resume(compass):
-    status, _, err = compass(ALONE, "hydra.run.dir=nowhere", "resume=true")
-    assert status == 2
+    err = sentence_of(compass(ALONE, "hydra.run.dir=nowhere", "resume=true"))
     assert err.endswith("nowhere: has no run to resume; omit resume=true to start one\n")
     assert not Path("nowhere").exists()
 
@@ -310,8 +271,7 @@ def test_where_nothing_ran_there_is_nothing_to_resume(compass):
 @pytest.mark.usefixtures("broken")
 def test_a_directory_to_go_on_in_is_not_written_over(compass):
     before = tables(Path("here"))
-    status, _, err = compass(ALONE, "hydra.run.dir=here")
-    assert status == 2
+    err = sentence_of(compass(ALONE, "hydra.run.dir=here"))
     assert "has an unfinished run; add resume=true to resume it" in err
     assert tables(Path("here")) == before
 
@@ -342,8 +302,7 @@ def test_a_directory_that_another_process_writes_into_is_refused(compass):
     Path("run").mkdir()
     with held(Path("run")):
         for more in ([], ["resume=true"]):
-            status, out, err = compass(ALONE, "hydra.run.dir=run", *more)
-            assert (status, out, err.count("\n")) == (2, "", 1)
+            err = sentence_of(compass(ALONE, "hydra.run.dir=run", *more))
             assert "hydra.run.dir=" in err
             assert "another process is writing to it" in err
     assert not any(Path("run").iterdir())
@@ -366,9 +325,7 @@ def test_a_lock_leaves_no_file_and_takes_over_that_of_a_killed_process(tmp_path)
 def test_a_summary_that_was_cut_off_is_of_a_run_that_did_not_finish(compass, finished):
     summary = Path("here") / SUMMARY
     summary.write_text(summary.read_text()[:100])
-    status, _, err = compass(*finished, "resume=true")
-    assert (status, err.count("\n")) == (2, 1)
-    assert "cannot be read as JSON; delete " in err
+    assert "cannot be read as JSON; delete " in sentence_of(compass(*finished, "resume=true"))
 
 
 def test_clearing_a_broken_run_keeps_only_checkpoint_and_configuration(tmp_path):

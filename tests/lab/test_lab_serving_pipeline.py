@@ -6,7 +6,6 @@ from time import thread_time
 import numpy as np
 import pytest
 
-from lab.cli.tools import main
 from lab.common.errors import InputError
 from lab.serving.extra import needed
 from lab.serving.ocr import Recognise
@@ -115,15 +114,9 @@ def test_a_missing_extra_is_one_sentence():
         (["document_reading", "--out=."], ""),
     ],
 )
-def test_the_command_refuses_bad_input(words, message, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "observation.json").touch()
-    given = ["observe", "--rate=1", "--requests=2", "--out=made", *words]
-    assert main(given) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert message in err
-    assert err.count("\n") == 1
+def test_the_command_refuses_bad_input(words, message, current, refused):
+    (current / "observation.json").touch()
+    assert message in refused("observe", "--rate=1", "--requests=2", "--out=made", *words)
 
 
 def body(number, size=1.0):

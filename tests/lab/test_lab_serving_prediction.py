@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 from served_worlds import observed, truth
-from worlds import Recording, requests
+from worlds import recorded, requests
 
 from lab.cli.tools import main
 from lab.common.errors import InputError
@@ -103,8 +103,7 @@ def test_the_times_of_the_engine_are_recovered_by_the_number_of_jobs():
 
 def test_a_path_passes_one_request_at_a_time_and_slows_a_batch():
     """One core: the batch of the first, 100 ns, runs at half speed while the second is passed."""
-    recording = Recording()
-    plane = RayPlane(recording)
+    plane, recording = recorded(RayPlane)
     host = Processor(0, 1)
     plane.add_path(0, host, [[[10, 20, 30]], [[0, 1, 2], [40, 50, 60]]])
     plane.add_station(StationSpec(STATION, 3, processor=host))
@@ -153,8 +152,7 @@ def test_times_of_sizes_that_were_rare_are_on_the_line():
 
 def served(spec, arrivals_ns, work_ns, after_ns=()):
     """Return the records of requests at one station, by their numbers."""
-    recording = Recording()
-    plane = RayPlane(recording)
+    plane, recording = recorded(RayPlane)
     plane.add_station(spec, after_ns)
     plane.open_source(0, 0, requests(arrivals_ns))
     plane.route(0, 0, Route(0, (Visit(0, STATION, None, float(work_ns)),)))
@@ -315,14 +313,12 @@ def test_batches_that_were_not_measured_are_told(pair, capsys):
     assert "one: batches above 1 were not measured; their times are on a line" in said
 
 
-def test_a_prediction_of_another_load_is_refused(pair, capsys):
+def test_a_prediction_of_another_load_is_refused(pair, refused):
     out, seen = str(pair / "p"), str(pair / "o0")
     words = [f"--tables={pair / 'true'}", "--out", out]
     assert main(["predict", seen, *words, "one.max_batch=2"]) == 0
-    assert main(["compare", seen, f"--predicted={out}", "--bound-s=1"]) == 2
-    assert "is not a prediction of" in capsys.readouterr().err
-    assert main(["predict", seen, *words]) == 2
-    assert "has a prediction; name another directory" in capsys.readouterr().err
+    assert "is not a prediction of" in refused("compare", seen, f"--predicted={out}", "--bound-s=1")
+    assert "has a prediction; name another directory" in refused("predict", seen, *words)
 
 
 def changed(observation, **keys):

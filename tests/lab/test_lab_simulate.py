@@ -18,7 +18,6 @@ from omegaconf import OmegaConf
 from polars.testing import assert_frame_equal
 
 from lab import run
-from lab.cli.simulate import main
 from lab.cli.tools import main as report
 from lab.common.errors import InputError
 from lab.config.compose import compose, set_up
@@ -34,17 +33,9 @@ HEAVY = ("scipy", "sklearn", "seaborn", "polars", "matplotlib", "hydra", "rich",
 
 
 @pytest.fixture
-def compass(monkeypatch, capsys, tmp_path):
-    """Return a function that runs the command in an empty directory."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", sys.path.copy())
-
-    def start(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["compass-sim", *changed(SHORT, arguments)])
-        status = main()
-        return status, *capsys.readouterr()
-
-    return start
+def compass(compass_sim):
+    """Return a function that runs the command, and briefly unless told otherwise."""
+    return lambda *words: compass_sim(*changed(SHORT, words))
 
 
 def tables(directory: Path) -> dict[str, bytes]:

@@ -239,20 +239,16 @@ def test_the_place_of_a_file_does_not_matter(stranger, capsys, files, overrides,
     assert EVIL not in sys.modules
 
 
-def test_the_command_refuses_in_one_sentence(stranger, monkeypatch, capsys):
+def test_the_command_refuses_in_one_sentence(stranger, capsys):
     stranger({"experiment/x": f"{GLOBAL}hydra: {{{HYDRA['callback that unpickles']}}}\n"})
     for words in (["--cfg", "job"], ["-m", "seed=0,1"], []):
-        monkeypatch.setattr(
-            sys, "argv", ["compass-sim", "--config-dir", "own", "experiment=x", *words]
-        )
-        assert main() == 2
+        assert _started("--config-dir", "own", "experiment=x", *words) == 2
         out, err = capsys.readouterr()
         assert out == ""
         assert err.startswith("compass-sim: own/experiment/x.yaml: hydra.callbacks.x._target_=job")
         assert err.count("\n") == 1
-    monkeypatch.setattr(sys, "argv", ["compass-sim", "--experimental-rerun", "x.pkl"])
-    assert main() == 2
-    assert "--experimental-rerun x.pkl: is refused" in capsys.readouterr().err
+    said = _said(capsys, "--experimental-rerun", "x.pkl")
+    assert "--experimental-rerun x.pkl: is refused" in said
     assert tools_main(["agree", "--config-dir", "own", "experiment=x"]) == 2
     assert sorted(path.name for path in Path.cwd().iterdir()) == [
         *("evaluation", f"{EVIL}.py", "own", "x.pkl")

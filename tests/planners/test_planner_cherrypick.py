@@ -5,7 +5,7 @@ from itertools import islice
 import numpy as np
 import polars as pl
 import pytest
-from worlds import Does, coding_without_gpus, queries_at, run, scenario
+from worlds import asked, coding_without_gpus, queries_at, run, scenario, tables_of
 
 from planners.baselines.cherrypick import CherryPick, PlanRuns, spread
 from planners.common.orders import Orders
@@ -20,19 +20,7 @@ FLOOR = Workload(
 
 
 def with_desk(ask, calls=1, workload=FLOOR, nodes=CLOUD):
-    """Return what is answered about the first query in its first calls."""
-    answers = []
-
-    def act(context):
-        if context.waiting and len(answers) < calls:
-            answers.append(ask(context, context.waiting[0]))
-
-    planner = Does(act, 60.0)
-    planner.replan_every_s = 1.0
-    made = run(scenario(40.0, nodes=nodes, workload=workload), planner)
-    assert not made.planner_errors, made.planner_errors
-    assert len(answers) == calls
-    return answers
+    return asked(ask, scenario(40.0, nodes=nodes, workload=workload), 60.0, calls)
 
 
 def test_starts_are_spread_over_every_knob_and_layout():
@@ -128,9 +116,7 @@ def test_it_stops_when_too_little_is_to_be_saved_but_not_before_enough_runs():
 
 
 def test_what_is_deployed_meets_every_part_of_the_slo_as_believed():
-    made = run(scenario(60.0, nodes=CLOUD, workload=FLOOR), CherryPick(samples=32))
-    assert not made.planner_errors
-    tables = made.tables.take()
+    tables = tables_of(scenario(60.0, nodes=CLOUD, workload=FLOOR), CherryPick(samples=32))
     shown = tables["profiling"].group_by("query", "configuration").last()
     floors = tables["queries"].select("query", "slo_accuracy")
     orders = tables["decisions"].join(shown, on=["query", "configuration"]).join(floors, on="query")
@@ -150,6 +136,5 @@ def test_parameters_that_make_no_sense_are_refused(name, value, allowed):
 
 
 def test_a_query_that_no_plan_could_serve_is_left_alone():
-    made = run(coding_without_gpus(), CherryPick(samples=16))
-    assert not made.planner_errors
-    assert set(made.tables.take()["queries"]["deployments"]) == {0}
+    tables = tables_of(coding_without_gpus(), CherryPick(samples=16))
+    assert set(tables["queries"]["deployments"]) == {0}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from worlds import coding_without_gpus, queries_at, run, scenario, smooth_network
+from worlds import coding_without_gpus, queries_at, run, scenario, smooth_network, tables_of
 
 from planners.reference.ilp import ILP, needed_configurations
 from planners.reference.optimum import (
@@ -365,9 +365,7 @@ def test_layouts_of_a_card_are_the_legal_ones_that_no_other_exceeds():
 def tables():
     """Return the tables of a run with devices that become slower after 50 s."""
     event = DriftEvent("device_slowdown", at_s=50.0, factor=0.1)
-    world = run(scenario(horizon_s=60.0, drift=Drift([event])), ILP())
-    assert not world.planner_errors
-    return world.tables.take()
+    return tables_of(scenario(horizon_s=60.0, drift=Drift([event])), ILP())
 
 
 def test_ilp_plans_in_no_time_and_says_what_it_found(tables):
@@ -382,9 +380,7 @@ def test_ilp_comes_back_from_a_failure():
         DriftEvent("machine_failure", at_s=40.0, node=node, machine=machine, duration_s=15.0)
         for node, machine in (("edge", 0), ("cloud", 0), ("cloud", 1))
     ]
-    world = run(scenario(horizon_s=70.0, drift=Drift(events)), ILP())
-    decisions = world.tables.take()["decisions"]
-    assert not world.planner_errors
+    decisions = tables_of(scenario(horizon_s=70.0, drift=Drift(events)), ILP())["decisions"]
     back = decisions.filter(decisions["trigger"] == "recovery")
     assert "deployed" in back["outcome"].to_list()
 
@@ -424,9 +420,7 @@ def test_ilp_says_that_its_limits_left_it_without_a_solution():
 
 
 def test_ilp_leaves_a_query_alone_that_no_plan_could_serve():
-    world = run(coding_without_gpus(), ILP())
-    assert not world.planner_errors
-    assert set(world.tables.take()["queries"]["deployments"]) == {0}
+    assert set(tables_of(coding_without_gpus(), ILP())["queries"]["deployments"]) == {0}
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from worlds import Does, run, scenario
+from worlds import asked, run, scenario, tables_of
 
 from planners.baselines.jellybean import JellyBean, assign_workers, select_models
 from planners.common.offline_profiles import by_deviation, deviations
@@ -80,15 +80,8 @@ def test_what_differs_in_fewer_knobs_is_profiled_first():
 
 
 def at_first_arrival(ask, **changes):
-    """Return what asking the planning context for the first query gives."""
-    answers = []
-
-    def once(context):
-        if not answers and context.waiting:
-            answers.append(ask(context, context.waiting[0]))
-
-    run(scenario(**changes), Does(once))
-    return answers[0]
+    [answer] = asked(ask, scenario(**changes))
+    return answer
 
 
 @pytest.mark.parametrize("requests_per_s", [0.5, 20.0, 80.0])
@@ -176,9 +169,7 @@ def test_overload_is_skipped_even_without_a_post_check():
     """All share what was cheapest, until it is full; the others get workers that are free."""
     nodes = {"cloud": Node("cloud", "a2-highgpu-1g")}
     workload = Workload(0.5, lifetime_mean_s=300.0, tiers={"any": Tier()})
-    world = run(scenario(100.0, nodes=nodes, workload=workload), JellyBean())
-    tables = world.tables.take()
-    assert not world.planner_errors
+    tables = tables_of(scenario(100.0, nodes=nodes, workload=workload), JellyBean())
     assert (tables["queries"]["deployments"] > 0).mean() > 0.8
     assert (tables["decisions"]["outcome"] == "deployed").mean() > 0.8
 

@@ -2,7 +2,7 @@
 
 import polars as pl
 import pytest
-from worlds import declared, run, scenario
+from worlds import declared, run, scenario, tables_of
 
 from planners.reference.greedy import Greedy, promising
 from planners.reference.random_feasible import RandomFeasible
@@ -135,9 +135,8 @@ def test_what_chance_picks_is_predicted_to_do():
 
 
 def plans_of(planner, **changes):
-    world = run(scenario(**changes), planner)
-    assert not world.planner_errors
-    return world.tables.take()["decisions"].filter(pl.col("outcome") == "deployed")
+    tables = tables_of(scenario(**changes), planner)
+    return tables["decisions"].filter(pl.col("outcome") == "deployed")
 
 
 def test_all_queries_get_the_one_plan():
@@ -170,9 +169,10 @@ def test_by_default_what_cannot_be_run_gives_way_to_the_next_richest():
     application = declared("dense_video_captioning")
     workload = Workload(0.01, lifetime_mean_s=300.0, tiers={"any": Tier()})
     cloud = Cluster({"cloud": Node("cloud", "a2-highgpu-1g", count=2)}, **NOMINAL)
-    made = run(Scenario(application, cloud, workload=workload, horizon_s=300.0), StaticPlan())
-    decisions = made.tables.take()["decisions"]
-    assert not made.planner_errors
+    tables = tables_of(
+        Scenario(application, cloud, workload=workload, horizon_s=300.0), StaticPlan()
+    )
+    decisions = tables["decisions"]
     assert decisions.height > 0
     first = application.pipeline.configurations[0]
     assert decisions["configuration"][0] != "/".join(map(str, first.values))
@@ -198,9 +198,8 @@ def test_a_language_model_has_its_instance_to_itself():
     workload = Workload(0.01, lifetime_mean_s=300.0, tiers={"any": Tier()})
     cloud = Cluster({"cloud": Node("cloud", "a2-highgpu-1g", count=2)}, **NOMINAL)
     chat = Scenario(declared("live_video_chat"), cloud, workload=workload, horizon_s=300.0)
-    made = run(chat, StaticPlan(processes=2, thread_percent=50))
-    assert not made.planner_errors
-    deployed = made.tables.take()["decisions"].filter(pl.col("outcome") == "deployed")
+    tables = tables_of(chat, StaticPlan(processes=2, thread_percent=50))
+    deployed = tables["decisions"].filter(pl.col("outcome") == "deployed")
     assert deployed.height > 0
     _, encode, respond = deployed["plan"][0].rpartition("@")[2].split(" > ")
     assert "2 processes 50 %" in encode

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from worlds import Does, queries_at, run, scenario
+from worlds import Does, plan_in, queries_at, run, scenario, tables_of
 
 from planners import VideoStorm, VideoStormOnline
 from planners.baselines.utilities import (
@@ -185,9 +185,7 @@ def test_each_data_set_is_profiled_once_ahead_within_the_budget_and_at_no_respon
 def online(drift=None, ahead=False, **cluster):
     """Return the profiling runs and the decisions for two queries of one data set."""
     world = scenario(80.0, drift=drift, workload=queries_at(10.0, 40.0), **cluster)
-    made = run(world, VideoStorm() if ahead else VideoStormOnline())
-    assert not made.planner_errors
-    tables = made.tables.take()
+    tables = tables_of(world, VideoStorm() if ahead else VideoStormOnline())
     return tables["profiling"], tables["decisions"]
 
 
@@ -262,9 +260,7 @@ def test_in_a_crowd_either_objective_serves_most():
     nodes = {"cloud": Node("cloud", "a2-highgpu-1g")}
     small = scenario(horizon_s=100.0, nodes=nodes, workload=CROWD)
     for objective in OBJECTIVES:
-        world = run(small, VideoStorm(objective))
-        assert not world.planner_errors
-        queries = world.tables.take()["queries"]
+        queries = tables_of(small, VideoStorm(objective))["queries"]
         assert queries.filter(pl.col("deployments") > 0).height > queries.height / 2
 
 
@@ -315,9 +311,7 @@ def test_queries_return_to_a_node_when_it_recovers(machine):
     world = scenario(
         200.0, nodes=nodes, workload=queries_at(1.0, 2.0), drift=cloud_away(60.0, 40.0)
     )
-    made = run(world, VideoStorm())
-    assert not made.planner_errors
-    decisions = made.tables.take()["decisions"].filter(pl.col("outcome") == "deployed")
+    decisions = tables_of(world, VideoStorm())["decisions"].filter(pl.col("outcome") == "deployed")
     for (_,), each in decisions.group_by("query"):
         nodes_used = each.sort("decided_s")["placement"].str.slice(0, 5).to_list()
         assert nodes_used == ["cloud", "edge ", "cloud"]
@@ -329,8 +323,7 @@ def test_a_plan_on_another_node_takes_nothing_of_this_one():
     def act(context):
         for query in context.waiting:
             home = "edge" if query.id else "cloud"
-            plans = context.candidates(query)
-            context.deploy(query, next(plan for plan in plans if {*plan.placement} == {home}))
+            context.deploy(query, plan_in(context, query, home))
         if len(context.running) == 2:
             for query in context.running:
                 shown = context.profile(query, context.plan_of(query).configuration, 16)
@@ -339,8 +332,7 @@ def test_a_plan_on_another_node_takes_nothing_of_this_one():
                 taken[query.id] = value.current(query)
 
     nodes = {name: Node(name, "a2-highgpu-1g", count=2) for name in ("edge", "cloud")}
-    planner = Does(act)
-    planner.replan_every_s = 1.0
+    planner = Does(act, replan_every_s=1.0)
     run(scenario(30.0, nodes=nodes, workload=queries_at(1.0, 2.0)), planner)
     assert taken[0].uses
     assert not taken[1].uses

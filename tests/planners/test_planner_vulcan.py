@@ -6,7 +6,7 @@ from math import inf
 import numpy as np
 import polars as pl
 import pytest
-from worlds import At, Does, queries_at, run, scenario
+from worlds import At, Does, asked, queries_at, run, scenario, tables_of
 
 from planners.baselines.vulcan import Vulcan
 from planners.baselines.vulcan_search import PlacementSearch, Rules, Utility
@@ -58,20 +58,15 @@ def test_gamma_weighs_accuracy_against_latency(gamma, expected):
 
 def searching(ask, utility, rules=RULES, budget_s=600.0, nodes=CLOUD):
     """Return what is answered about a search for a query in an empty cluster."""
-    answers = []
 
-    def once(context):
-        if not answers and context.waiting:
-            query = context.waiting[0]
-            trials = Trials(context, query, 16)
-            rng = np.random.default_rng(0)
-            search = PlacementSearch(
-                context, query, trials, Orders(context), utility, rules, {}, rng
-            )
-            answers.append(ask(context, query, trials, search))
+    def in_search(context, query):
+        trials = Trials(context, query, 16)
+        rng = np.random.default_rng(0)
+        search = PlacementSearch(context, query, trials, Orders(context), utility, rules, {}, rng)
+        return ask(context, query, trials, search)
 
-    run(scenario(10.0, nodes=nodes, workload=queries_at(1.0)), Does(once, budget_s))
-    return answers[0]
+    [answer] = asked(in_search, scenario(10.0, nodes=nodes, workload=queries_at(1.0)), budget_s)
+    return answer
 
 
 def constant(value):
@@ -209,9 +204,7 @@ EASY = Workload(
 
 @pytest.fixture(scope="module")
 def served():
-    made = run(scenario(60.0, nodes=CLOUD, workload=EASY), Vulcan(samples=32))
-    assert not made.planner_errors
-    return made.tables.take()
+    return tables_of(scenario(60.0, nodes=CLOUD, workload=EASY), Vulcan(samples=32))
 
 
 def test_what_is_deployed_meets_every_part_of_the_slo_as_believed(served):
@@ -248,14 +241,7 @@ def test_in_the_end_it_comes_to_what_it_would_have_without_the_first(alone):
 
 def test_a_plan_is_found_though_all_configurations_tried_first_are_of_negative_utility():
     """The rule of each placement ends the search only after 10 negative ones in each of five."""
-    tier = Tier(1.0, latency_s=1.0, accuracy_of_best=0.99)
-    workload = Workload(
-        arrivals=At((1.0,)),
-        lifetime_mean_s=1000.0,
-        lifetime_min_s=900.0,
-        tiers={"hard": tier},
-        datasets={"VOiCES": 1.0},
-    )
+    workload = queries_at(1.0, latency_s=1.0, accuracy=0.99, dataset="VOiCES")
     world = scenario(60.0, nodes=CLOUD, workload=workload)
     tables = run(world, Vulcan(samples=16, budget_s=600.0)).tables.take()
     first = tables["decisions"].row(0, named=True)

@@ -14,13 +14,6 @@ from scenarios.workload import Workload
 NEVER_S = 1000.0
 
 
-def called_every(seconds, act):
-    """Return a planner that does something, and at ticks too."""
-    planner = Does(act)
-    planner.replan_every_s = seconds
-    return planner
-
-
 def lives(*times, latency_s=4.0, lifetime_s=900.0):
     """Return a workload of queries that arrive then, and of one length of life."""
     return Workload(
@@ -56,7 +49,7 @@ def test_a_query_that_was_given_up_is_due_once_something_was_given_back():
                     give_up(context, query)
 
     workload = lives(1.0, 15.0, lifetime_s=20.0)
-    run(scenario(40.0, workload=workload), called_every(1.0, act))
+    run(scenario(40.0, workload=workload), Does(act, replan_every_s=1.0))
     looked_at = [number for number, call in enumerate(calls) if call[-1]]
     [left] = [number for number, call in enumerate(calls) if call[0] == "departure"]
     assert calls[left][2] is None, "what drains holds its room"
@@ -75,7 +68,7 @@ def test_after_the_pause_it_is_due_whatever_became_free():
                 times.append(context.now_s)
                 give_up(context, query)
 
-    run(scenario(20.0, workload=queries_at(1.0)), called_every(1.0, act))
+    run(scenario(20.0, workload=queries_at(1.0)), Does(act, replan_every_s=1.0))
     assert times[0] == 1.0
     assert [round(later - sooner) for sooner, later in pairwise(times)] == [7, 7]
 
@@ -114,7 +107,7 @@ def test_a_late_window_that_counts_began_under_the_plan_in_force():
                 found.append((context.world.active_since_s(query), begun_s))
 
     workload = lives(15.0, 35.0, latency_s=0.001)
-    run(scenario(200.0, workload=workload), called_every(5.0, act))
+    run(scenario(200.0, workload=workload), Does(act, replan_every_s=5.0))
     assert found
     assert all(begun_s >= since_s + 10.0 for since_s, begun_s in found)
     # Windows end at 40, 80, ...: that from 40 on began less than ten seconds after the second.

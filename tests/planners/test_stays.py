@@ -3,25 +3,20 @@
 from types import SimpleNamespace
 
 import pytest
+from worlds import Remembers
 
 from planners.common.stays import expected_stay_s, note_stays, share_of_stay
 from planners.common.windows import forgiven, share_in_time, window_s
 from planners.compass.scheduling.repacking import lost_by_moving_s
 
 
-class Board:
+class Board(Remembers):
     """A context with a memory, at some time, and queries that arrived at given times."""
 
     def __init__(self, now_s, arrivals_s, memory=None):
         self.now_s, self.waiting, self.searching = now_s, (), ()
         self.running = [SimpleNamespace(id=at, arrival_s=each) for at, each in arrivals_s.items()]
         self.memory, self.bulk = {} if memory is None else memory, self
-
-    def recall(self, key):
-        return self.memory.get(key)
-
-    def remember(self, key, value):
-        self.memory[key] = value
 
 
 def test_before_any_query_has_left_all_time_counts():

@@ -2,24 +2,13 @@
 
 import numpy as np
 import pytest
-from worlds import Does, queries_at, run, scenario
+from worlds import asked, queries_at, scenario
 
 from planners.common.trials import Trials
 
 
 def with_desk(ask, budget_s=60.0, calls=1):
-    """Return what is answered about the first query in the first calls that it waits in."""
-    answers = []
-
-    def act(context):
-        if context.waiting and len(answers) < calls:
-            answers.append(ask(context, context.waiting[0]))
-
-    planner = Does(act, budget_s)
-    planner.replan_every_s = 1.0
-    run(scenario(100.0, workload=queries_at(1.0)), planner)
-    assert len(answers) == calls
-    return answers
+    return asked(ask, scenario(100.0, workload=queries_at(1.0)), budget_s, calls)
 
 
 def test_what_is_known_costs_nothing_again():

@@ -1,12 +1,11 @@
 """The block data plane against the event data plane, its specification: identical requests."""
 
-import tracemalloc
 from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from worlds import Recording, flat, graph, pipeline, requests
+from worlds import Forgetful, Recording, flat, graph, grown_bytes, pipeline, recorded, requests
 
 from scenarios.applications.dataset import Tokens
 from scenarios.applications.pipeline import BATCH_TIMES
@@ -154,8 +153,7 @@ def networks(draw):
 
 def built(kind, network):
     stations, links, orders, _ = network
-    recording = Recording()
-    plane = kind(recording)
+    plane, recording = recorded(kind)
     for spec in stations:
         plane.add_station(spec)
     for spec in links:
@@ -218,8 +216,7 @@ def check_agreement(network, cuts, horizon_ns):
 
 def crowd(kind, queries, births, servers=1, max_batch=1, **queue):
     """Return what becomes of many queries that meet at one station, at the same moments."""
-    recording = Recording()
-    plane = kind(recording)
+    plane, recording = recorded(kind)
     plane.add_link(LinkSpec(0, RateProfile((0,), (10**9,)), 50))
     plane.add_station(
         StationSpec(
@@ -258,8 +255,7 @@ def test_rows_grow_while_language_models_generate(monkeypatch):
     monkeypatch.setattr(tables, "LEAST", 256)
 
     def generated(kind):
-        recording = Recording()
-        plane = kind(recording)
+        plane, recording = recorded(kind)
         model = Iterations(5, 0.5, 0.0, (7,) * 2000, 10**9)
         plane.add_station(StationSpec(0, iterations=model))
         plane.open_source(0, 0, requests(list(range(1, 1201))))
@@ -297,23 +293,13 @@ def test_routes_that_were_replaced_take_no_memory():
         for number in range(first, last):
             plane.advance(number * every)
             plane.route(number * every, 0, pipeline(number, ("station", 0, 1.0)))
-        return tracemalloc.get_traced_memory()[0]
 
-    tracemalloc.start()
-    try:
-        before = reroute(1, 1000)
-        assert reroute(1000, count) - before < 300_000, "bytes; visits alone would be 320,000"
-    finally:
-        tracemalloc.stop()
+    grown = grown_bytes(reroute, 1, 1000, count)
+    assert grown < 300_000, "visits alone would be 320,000"
 
 
 def test_what_aborted_requests_held_of_an_engine_is_free_when_its_station_is_gone():
     """Their places were taken by rows of nobody until the last token, which never comes."""
-
-    class Forgetful(Recording):
-        def record(self, rows, born, ended):
-            pass
-
     plane, every, count = BlocksPlane(Forgetful()), 10_000, 500
     born = [number * every + i for number in range(60) for i in range(1, count + 1)]
     plane.open_source(0, 0, requests(born))
@@ -330,12 +316,6 @@ def test_what_aborted_requests_held_of_an_engine_is_free_when_its_station_is_gon
             plane.abort(begin + 3_000, number)
             plane.advance(begin + 4_000)
             plane.remove_station(number)
-        return tracemalloc.get_traced_memory()[0]
 
-    tracemalloc.start()
-    try:
-        before = serve_and_abort(0, 10)
-        grown = serve_and_abort(10, 60) - before
-        assert grown < 1_000_000, "bytes; 25,000 rows are five times that"
-    finally:
-        tracemalloc.stop()
+    grown = grown_bytes(serve_and_abort, 0, 10, 60)
+    assert grown < 1_000_000, "25,000 rows are five times that"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from worlds import Does, declared, queries_at, run, scenario
+from worlds import Does, declared, plan_in, queries_at, run, scenario
 
 from scenarios.cluster import Profiling
 from scenarios.drift import Drift, DriftEvent
@@ -61,10 +61,6 @@ def crashing(action, *arrivals, crashes=AT_35_S, horizon_s=60.0, every_s=10.0, s
     return made
 
 
-def on_device(context, query):
-    return next(p for p in context.candidates(query) if set(p.placement) == {"device"})
-
-
 class TestCrash:
     """What the world does when the planner's process dies."""
 
@@ -90,7 +86,7 @@ class TestCrash:
     def test_what_is_in_force_goes_on_serving(self):
         def act(context):
             for query in context.waiting:
-                context.deploy(query, on_device(context, query))
+                context.deploy(query, plan_in(context, query, "device"))
 
         calm = crashing(act, 1.0, crashes=())
         made = crashing(act, 1.0)
@@ -103,7 +99,7 @@ class TestCrash:
                 seconds = 4.0 if query.id == 0 else 2.0
                 context.charge(query, count=round(seconds / CHARGES_S["step"]))
                 if query.id < 2:
-                    context.deploy(query, on_device(context, query))
+                    context.deploy(query, plan_in(context, query, "device"))
 
         made = crashing(act, 33.0, 33.5, 34.0)
         # All were under way at 35 s but number 1's, and all others began anew at 40 s.
@@ -128,7 +124,7 @@ class TestCrash:
         def act(context):
             for query in context.waiting:
                 context.profile(query, CONFIGURATIONS[0], 1000)
-                context.deploy(query, on_device(context, query))
+                context.deploy(query, plan_in(context, query, "device"))
 
         made = crashing(act, 34.0, 34.5, 34.6, 34.7, 34.8)
         [row] = made.frames["decisions"].filter(pl.col("query") == 0).rows(named=True)
@@ -177,7 +173,7 @@ class TestWhatIsKept:
                 assert context.remaining(query) == before
                 counts["kept"] = context.profile(query, kept, 0).accuracy_mean
                 with pytest.raises(PlannerError, match=r"profile .* first"):
-                    context.predict(query, on_device(context, query))
+                    context.predict(query, plan_in(context, query, "device"))
                 counts["lost"] = context.profile(query, lost, 30)
                 assert before - context.remaining(query) > 0.01
 

@@ -7,10 +7,11 @@ import polars as pl
 import pytest
 from scipy import stats
 from worlds import (
-    At,
     Does,
-    Recording,
     pipeline,
+    plan_in,
+    queries_at,
+    recorded,
     requests,
     run,
     smooth,
@@ -22,7 +23,6 @@ from scenarios.cluster import DISCIPLINES, EDF, FIFO, NOMINAL, PRIORITY, Cluster
 from scenarios.requests import RequestBlock
 from scenarios.scenario import Scenario
 from scenarios.slo import Tier
-from scenarios.workload import Workload
 from sim.dataplane.base.durations import NEVER
 from sim.dataplane.base.interface import COMPLETED, DROPPED, OUTCOMES, SHED, Iterations, StationSpec
 from sim.dataplane.base.request_rows import ARRIVAL, ENDED, OUTCOME, QUERY, QUEUEING, line_of
@@ -54,8 +54,7 @@ def served(spec, *streams, mean=100.0):
 
 def ends_in(kind, spec, streams, mean):
     """Return the same of one data plane."""
-    recording = Recording()
-    plane = kind(recording)
+    plane, recording = recorded(kind)
     plane.add_station(spec)
     for query, stream in enumerate(streams):
         plane.open_source(0, query, requests(stream.births, allowance=stream.allowance))
@@ -201,8 +200,7 @@ def test_a_place_that_an_abort_frees_is_given_away_at_the_boundary(kind):
     What comes at 50 could never fit, and is not queued; so the queue is not looked at before 140,
     when the deadline of query 2 has passed.
     """
-    recording = Recording()
-    plane = kind(recording)
+    plane, recording = recorded(kind)
     plane.add_station(replace(generating(2, 1000), shed_late=True))
     for query, (birth, sequences) in enumerate([(0, 1), (10, 1), (20, 1), (50, 3)]):
         plane.open_source(0, query, requests([birth]))
@@ -345,15 +343,7 @@ TIERS = {"premium": Tier(latency_s=1.0), "economy": Tier(latency_s=4.0)}
 def in_the_cloud(context):
     """Let all queries share the stations of one plan."""
     for query in context.waiting:
-        plans = context.candidates(query)
-        context.deploy(
-            query,
-            next(
-                plan
-                for plan in plans
-                if set(plan.placement) == {"cloud"} and plan.configuration.index == 4
-            ),
-        )
+        context.deploy(query, plan_in(context, query, "cloud", 4))
 
 
 def crowded(tiers=tuple(TIERS), **cluster):
@@ -368,12 +358,9 @@ def crowded(tiers=tuple(TIERS), **cluster):
                 **cluster,
             ),
             smooth_network(),
-            Workload(
-                arrivals=At(tuple(float(number) for number in range(1, 13))),
-                lifetime_mean_s=1000.0,
-                lifetime_min_s=999.0,
+            queries_at(
+                *(float(number) for number in range(1, 13)),
                 tiers={name: TIERS[name] for name in tiers},
-                datasets={"LibriSpeech": 1.0},
             ),
             horizon_s=300.0,
         ),

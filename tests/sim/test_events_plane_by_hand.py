@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from worlds import FAST_LINK, Recording, one_station, pipeline, requests
+from worlds import FAST_LINK, one_station, pipeline, recorded, requests
 
 from sim.dataplane.base.interface import LinkSpec, StationSpec
 from sim.dataplane.base.rate_profile import NOMINAL, RateProfile
@@ -22,8 +22,7 @@ def ends(spec, arrival_ns, service_ns=100.0, size=None):
 
 def several_queries(spec, arrivals, service_ns=100.0):
     """Return {query: end} where each query sends one request to one station."""
-    recording = Recording()
-    plane = EventsPlane(recording)
+    plane, recording = recorded(EventsPlane)
     plane.add_station(spec)
     for query, arrival_ns in arrivals.items():
         plane.open_source(0, query, requests([arrival_ns]))
@@ -141,8 +140,7 @@ def test_service_takes_at_least_a_nanosecond():
 
 def crossing(link, *arrival_ns, size_bytes=100.0, queries=1):
     """Return the records of one-byte-per-nanosecond requests over a link and a 1 ns station."""
-    recording = Recording()
-    plane = EventsPlane(recording)
+    plane, recording = recorded(EventsPlane)
     plane.add_link(link)
     plane.add_station(StationSpec(0, servers=9))
     for query in range(queries):
@@ -182,8 +180,7 @@ def test_causality_link_orders_messages_of_one_moment_by_query():
 
 
 def test_pipeline_splits_the_sojourn_by_operator_and_the_way_back():
-    recording = Recording()
-    plane = EventsPlane(recording)
+    plane, recording = recorded(EventsPlane)
     plane.add_link(LinkSpec(0, FAST_LINK, 5))
     plane.add_link(LinkSpec(1, FAST_LINK, 6))
     plane.add_station(StationSpec(0))
@@ -233,8 +230,7 @@ def test_conservation_fault_loses_what_is_served_and_what_waits(fault_ns):
 
 
 def test_conservation_what_reaches_a_failed_station_is_lost_on_arrival():
-    recording = Recording()
-    plane = EventsPlane(recording)
+    plane, recording = recorded(EventsPlane)
     plane.add_link(LinkSpec(0, FAST_LINK, 0))
     plane.add_station(StationSpec(0))
     plane.open_source(0, 0, requests([0, 10]))
@@ -246,8 +242,7 @@ def test_conservation_what_reaches_a_failed_station_is_lost_on_arrival():
 
 
 def test_conservation_abort_drops_a_deployment_and_leaves_others_at_the_station():
-    recording = Recording()
-    plane = EventsPlane(recording)
+    plane, recording = recorded(EventsPlane)
     plane.add_station(StationSpec(0))
     for query, arrivals in enumerate(([0, 20], [10])):
         plane.open_source(0, query, requests(arrivals))
@@ -276,8 +271,7 @@ def test_conservation_fault_and_abort_at_one_moment_end_nobody_twice():
 
 
 def test_requests_keep_the_route_of_their_birth_and_orders_come_before_births():
-    recording = Recording()
-    plane = EventsPlane(recording)
+    plane, recording = recorded(EventsPlane)
     for station in (0, 1):
         plane.add_station(StationSpec(station))
     plane.open_source(0, 0, requests([0, 10, 20, 30, 40]))

@@ -5,7 +5,7 @@ from heapq import heappop, heappush
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from worlds import Recording, finish_step_by_step, flat, pipeline, requests
+from worlds import finish_step_by_step, flat, pipeline, recorded, requests
 
 from scenarios.cluster import DISCIPLINES, EDF, PRIORITY
 from sim.dataplane.base.interface import (
@@ -106,8 +106,7 @@ def reference(spec, arrivals, mean_ns):
 @given(data=st.data(), spec=stations(), mean_ns=st.sampled_from((1.0, 10.0, 33.0)))
 @settings(max_examples=100)
 def test_invariant_work_conservation_departures_equal_a_second_implementation(data, spec, mean_ns):
-    recording = Recording()
-    plane = EventsPlane(recording)
+    plane, recording = recorded(EventsPlane)
     plane.add_station(spec)
     arrivals = []
     for query in range(data.draw(st.integers(1, 3))):
@@ -134,8 +133,7 @@ def test_invariant_work_conservation_departures_equal_a_second_implementation(da
 
 @given(births=ARRIVALS, servers=st.integers(1, 3), mean_ns=st.sampled_from((10.0, 33.0, 80.0)))
 def test_invariant_work_conservation_nobody_queues_while_a_server_is_free(births, servers, mean_ns):
-    recording = Recording()
-    plane = EventsPlane(recording)
+    plane, recording = recorded(EventsPlane)
     plane.add_station(StationSpec(0, servers))
     plane.open_source(0, 0, requests(births))
     plane.route(0, 0, pipeline(0, ("station", 0, mean_ns)))
@@ -163,8 +161,7 @@ class Network:
     promises: list[dict]
 
     def plane(self):
-        recording = Recording()
-        plane = EventsPlane(recording)
+        plane, recording = recorded(EventsPlane)
         for spec in self.stations:
             plane.add_station(spec)
         for link in self.links:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from worlds import FAST_LINK, Recording, graph, pipeline, requests
+from worlds import FAST_LINK, graph, pipeline, recorded, requests
 
 from scenarios.requests import RequestBlock
 from sim.dataplane.base.interface import COMPLETED, LinkSpec, StationSpec
@@ -38,8 +38,7 @@ def plane_of(kind, route, births, **stations):
         births: when requests are born.
         stations: what of stations ``a``, ``b``, ``c`` and ``d`` differs from a plain queue.
     """
-    recording = Recording()
-    plane = kind(recording)
+    plane, recording = recorded(kind)
     for number, name in enumerate("abcd"):
         plane.add_station(StationSpec(number, **stations.get(name, {})))
     plane.add_link(LinkSpec(0, FAST_LINK, 0))
@@ -261,8 +260,7 @@ def graphs(draw):
 def test_property_along_the_slowest_way_the_parts_add_up_to_the_sojourn(
     kind, follows, births, servers, max_batch, data
 ):
-    recording = Recording()
-    plane = kind(recording)
+    plane, recording = recorded(kind)
     operators = []
     for at, some in enumerate(follows):
         plane.add_station(StationSpec(at, servers, max_batch, 7, (1.0, 1.3)[:max_batch]))

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from worlds import Recording, one_station, pipeline, requests
+from worlds import one_station, pipeline, recorded, requests
 
 from scenarios.applications.dataset import Tokens
 from sim.dataplane.base.interface import COMPLETED, DROPPED, LOST, Iterations, StationSpec
@@ -92,8 +92,7 @@ def test_a_failing_station_loses_what_waits_and_what_is_generated():
 
 
 def test_what_waits_can_be_aborted_and_leaves_its_place():
-    recording = Recording()
-    plane = EventsPlane(recording)
+    plane, recording = recorded(EventsPlane)
     plane.add_station(spec())
     for query in (0, 1):
         plane.open_source(0, query, requests([query]))
@@ -185,8 +184,7 @@ def test_runs_end_when_single_iterations_would(gaps, sizes, lengths, engines, se
     arrivals = [sum(gaps[: i + 1]) for i in range(len(gaps))]
     count = len(arrivals)
     station = spec(engines, kv_tokens=kv_tokens)
-    recording = Recording()
-    plane = EventsPlane(recording)
+    plane, recording = recorded(EventsPlane)
     plane.add_station(station)
     plane.open_source(0, 0, requests(arrivals, sizes[:count], length=lengths[:count]))
     plane.route(0, 0, pipeline(0, ("station", 0, Tokens(10, 5, sequences))))
@@ -216,8 +214,7 @@ def test_with_one_place_it_is_a_first_come_first_served_queue(gaps):
 
 def test_many_engines_and_a_long_queue_stay_within_memory():
     """The plane's own account of reserved tokens is checked every 10 ns."""
-    recording = Recording()
-    plane = EventsPlane(recording)
+    plane, recording = recorded(EventsPlane)
     plane.add_station(spec(engines=3))
     station = plane.stations[0]
     plane.open_source(0, 0, requests(list(range(0, 4000, 20)), [0.5, 1.0, 1.5, 2.0] * 50))

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from worlds import run, scenario
+from worlds import plan_in, run, scenario
 
 import planners
 from scenarios.applications.application import Application
@@ -82,8 +82,7 @@ class Curious(Planner):
                 context.fits(query, plan)
             self.walk.visit(context.profile(query, CONFIGURATIONS[0], 2), "estimate alone")
             self.walk.visit(context.profile("VOiCES", CONFIGURATIONS[0], 2), "offline")
-            on_device = (p for p in context.candidates(query) if set(p.placement) == {"device"})
-            context.deploy(query, next(on_device))
+            context.deploy(query, plan_in(context, query, "device"))
 
 
 def test_invariant_oracle_boundary_no_public_name_leads_to_the_truth():

@@ -1,31 +1,21 @@
 """Planning is charged, bounded, and contained."""
 
 import re
+from functools import partial
 
 import numpy as np
 import polars as pl
 import pytest
-from worlds import At, Does, queries_at, run, scenario
+from worlds import Does, plan_in, queries_at, run, scenario, tables_of
 
 from scenarios.applications.shipped import shipped_application
 from scenarios.cluster import Profiling
-from scenarios.slo import Tier
-from scenarios.workload import Workload
 from sim import Planner, PlannerError
 from sim.api.charges import CHARGES_S
 
 APPLICATION = shipped_application("speech_recognition")
 CONFIGURATIONS = APPLICATION.pipeline.configurations
-
-
-def workload(*times):
-    return Workload(
-        arrivals=At(times),
-        lifetime_mean_s=1000.0,
-        lifetime_min_s=500.0,
-        tiers={"any": Tier(latency_s=4.0)},
-        datasets={"VOiCES": 1.0},
-    )
+workload = partial(queries_at, dataset="VOiCES")
 
 
 def plan_once(action, *times, budget_s=5.0, horizon_s=60.0, **cluster):
@@ -39,11 +29,6 @@ def plan_once(action, *times, budget_s=5.0, horizon_s=60.0, **cluster):
     assert made.planner_errors == []
     made.frames = made.tables.take()
     return made
-
-
-def on_device(context, query):
-    """Return the plan that keeps everything on the device, where nothing has to be loaded."""
-    return next(p for p in context.candidates(query) if set(p.placement) == {"device"})
 
 
 def spent(context, query, act):
@@ -66,7 +51,7 @@ def test_invariant_planning_is_charged_and_plans_take_effect_at_the_clock_of_the
     def act(context, query):
         context.profile(query, CONFIGURATIONS[0], 20)
         context.charge(query, count=500_000)
-        context.deploy(query, on_device(context, query))
+        context.deploy(query, plan_in(context, query, "device"))
 
     made = plan_once(act, 5.0)
     (row,) = made.frames["decisions"].rows(named=True)
@@ -114,7 +99,7 @@ def test_invariant_planning_samples_on_workers_take_rounds(samples, workers):
         charges.append(
             spent(context, query, lambda: context.profile(query, CONFIGURATIONS[7], samples))
         )
-        context.deploy(query, on_device(context, query))
+        context.deploy(query, plan_in(context, query, "device"))
 
     made = plan_once(act, 1.0, budget_s=1e3, profiling=Profiling(workers=workers))
     ((charged_s, estimate),) = charges
@@ -137,7 +122,7 @@ def test_invariant_planning_a_reused_prefix_is_not_charged_again():
         # More items of a known configuration: only the new ones run.
         charges.append(spent(context, query, lambda: context.profile(query, CONFIGURATIONS[0], 16)))
         charges.append(spent(context, query, lambda: context.profile(query, CONFIGURATIONS[0], 12)))
-        context.deploy(query, on_device(context, query))
+        context.deploy(query, plan_in(context, query, "device"))
 
     plan_once(act, 1.0, profiling=Profiling(workers=2))
     (first, again, other, more, known) = charges
@@ -155,7 +140,7 @@ def test_a_plan_that_is_profiled_again_reuses_everything():
     found = []
 
     def act(context, query):
-        plan = on_device(context, query)
+        plan = plan_in(context, query, "device")
         found.extend(context.profile(query, plan, 10) for _ in range(3))
         context.deploy(query, plan)
 
@@ -176,7 +161,7 @@ def test_invariant_planning_the_first_items_are_the_same_for_every_configuration
         other = context.profile(query, CONFIGURATIONS[90], 30).measurement
         assert (other.size == many.size).all()
         seen[context.now_s] = many.size
-        context.deploy(query, on_device(context, query))
+        context.deploy(query, plan_in(context, query, "device"))
 
     plan_once(act, 1.0, 2.0)
     first, second = seen.values()
@@ -193,7 +178,7 @@ def test_invariant_planning_the_budget_is_never_exceeded_and_deploy_still_works(
         context.charge(query, count=10**9)
         assert context.remaining(query) == 0
         assert context.profile(query, CONFIGURATIONS[-1], 999).count == counts[-1]
-        context.deploy(query, on_device(context, query))
+        context.deploy(query, plan_in(context, query, "device"))
 
     made = plan_once(act, 1.0, budget_s=2.0)
     assert counts[0] < 400
@@ -222,7 +207,7 @@ def test_the_budget_buys_as_many_items_as_its_rounds_hold():
 def test_invariant_planning_lanes_are_granted_first_come_first_served_and_waiting_counts():
     def act(context, query):
         context.profile(query, CONFIGURATIONS[0], 160)
-        context.deploy(query, on_device(context, query))
+        context.deploy(query, plan_in(context, query, "device"))
 
     takes_s = CHARGES_S["profile"] + rounds_s(CONFIGURATIONS[0], 160, 16)
     assert takes_s > 0.5
@@ -244,7 +229,7 @@ def test_invariant_planning_lanes_are_granted_first_come_first_served_and_waitin
 
 def test_invariant_planning_primitives_charge_themselves():
     def act(context, query):
-        plan = on_device(context, query)
+        plan = plan_in(context, query, "device")
         context.profile(query, plan, 10)
         assert spent(context, query, lambda: context.fits(query, plan))[0] == pytest.approx(
             CHARGES_S["fits"]
@@ -267,7 +252,7 @@ def test_invariant_planning_offline_profiles_cost_device_time_and_no_response_ti
         )
         assert charged_s == 0
         assert estimate.count == 32
-        context.deploy(query, on_device(context, query))
+        context.deploy(query, plan_in(context, query, "device"))
 
     made = plan_once(act, 1.0, 2.0)
     (row,) = made.frames["profiling"].rows(named=True)
@@ -288,7 +273,7 @@ def test_query_is_searching_until_its_clock_and_can_wait_for_it():
         )
         for query in context.waiting:
             context.charge(query, count=2_000_000)
-            context.deploy(query, on_device(context, query))
+            context.deploy(query, plan_in(context, query, "device"))
 
     made = run(scenario(20, workload=workload(1.0, 2.0, 4.5)), Does(act))
     assert made.planner_errors == []
@@ -300,11 +285,10 @@ def test_a_search_that_goes_on_after_its_order_is_one_search_still():
 
     def act(context):
         for query in context.waiting:
-            context.deploy(query, on_device(context, query))
+            context.deploy(query, plan_in(context, query, "device"))
             context.charge(query, count=2_500_000)
 
-    planner = Does(act)
-    planner.replan_every_s = 1.0
+    planner = Does(act, replan_every_s=1.0)
     made = run(scenario(20, workload=workload(1.0)), planner)
     (row,) = made.tables.take()["decisions"].rows(named=True)
     assert (row["triggered_s"], row["decided_s"], row["charged_s"]) == (1.0, 3.5, 2.5)
@@ -336,8 +320,7 @@ def test_two_calls_at_one_tick_see_the_searches_of_each_other():
             context.charge(query, count=10_000)
             context.deploy(query, full[query.id])
 
-    planner = Does(act)
-    planner.replan_every_s = 1.0
+    planner = Does(act, replan_every_s=1.0)
     # Two A100s for three queries whose configurations differ: the third is refused for ever.
     made = run(scenario(5.0, workload=workload(1.25, 1.26, 1.27)), planner)
     assert made.planner_errors == []
@@ -348,7 +331,7 @@ def test_two_calls_at_one_tick_see_the_searches_of_each_other():
 
 
 def offered(context, query, **said):
-    plan = said.pop("plan", None) or on_device(context, query)
+    plan = said.pop("plan", None) or plan_in(context, query, "device")
     context.bulk.log_candidate(
         query, plan, **{"role": "chosen", "latency_s": 0.1, "accuracy": 0.9} | said
     )
@@ -366,7 +349,7 @@ def test_what_numpy_gives_can_be_said_of_an_offer():
 def test_a_planner_must_not_return_its_plans():
     class Returning(Planner):
         def plan(self, context):
-            return [on_device(context, query) for query in context.waiting]
+            return [plan_in(context, query, "device") for query in context.waiting]
 
     made = run(scenario(5.0, workload=workload(1.0)), Returning())
     (error,) = made.planner_errors
@@ -379,7 +362,7 @@ def test_world_contains_a_planner_that_raises():
         if context.trigger == "arrival" and context.now_s == 2.0:
             raise ValueError("of no\nimportance")
         for query in context.waiting:
-            context.deploy(query, on_device(context, query))
+            context.deploy(query, plan_in(context, query, "device"))
 
     made = run(scenario(20, workload=workload(1.0, 2.0, 3.0)), Does(act))
     (error,) = made.planner_errors
@@ -415,7 +398,10 @@ def test_world_contains_an_exception_that_cannot_say_what_it_is():
             r"deploy\(query, plan\): must get Query and Plan, not Query and str",
         ),
         (lambda context, query: context.deploy(query, {}), "not Query and dict"),
-        (lambda context, query: context.deploy(on_device(context, query), query), "Plan and Query"),
+        (
+            lambda context, query: context.deploy(plan_in(context, query, "device"), query),
+            "Plan and Query",
+        ),
         (
             lambda context, query: context.deploi(query),
             ": the planning context has no 'deploi'; .* mean 'deploy'",
@@ -427,7 +413,7 @@ def test_world_contains_an_exception_that_cannot_say_what_it_is():
         (lambda context, query: query.plan, ": 'Query' object has no attribute 'plan'"),
         (lambda context, query: context.profile(query, "x", 3), "'x'"),
         (
-            lambda context, query: context.predict(query, on_device(context, query)),
+            lambda context, query: context.predict(query, plan_in(context, query, "device")),
             "profile .* first",
         ),
         (
@@ -475,7 +461,7 @@ def test_memory_shows_a_record_from_the_clock_at_which_it_was_learned():
         for query in context.waiting:
             context.charge(query, count=2_000_000)
             context.remember("lesson", query.id, query)
-            context.deploy(query, on_device(context, query))
+            context.deploy(query, plan_in(context, query, "device"))
 
     run(scenario(20, workload=workload(1.0, 2.0, 3.5, 6.0)), Does(act))
     assert seen == [(1.0, None), (2.0, None), (3.5, 0), (6.0, 2)]
@@ -506,7 +492,7 @@ def test_the_plans_of_all_queries_are_shown_as_they_are_one_by_one():
         shown.append(len(context.world.plans))
         with pytest.raises(TypeError):
             context.world.plans[query.id] = None
-        context.deploy(query, on_device(context, query))
+        context.deploy(query, plan_in(context, query, "device"))
 
     plan_once(act, 1.0, 2.0, 3.0)
     assert shown == [0, 1, 2]
@@ -556,8 +542,8 @@ def test_the_first_plan_that_fits_is_charged_like_one_question_after_the_other()
         first, second, third = on_a_whole_gpu_each(context, one)[:3]
         both = [(one, first), (two, second)]
         for plans, beside in [
-            ([third, on_device(context, three)], both[:1]),
-            ([third, on_device(context, three), third], both),
+            ([third, plan_in(context, three, "device")], both[:1]),
+            ([third, plan_in(context, three, "device"), third], both),
             ([third, third], both),
             ([], both),
             ([third], ()),
@@ -578,7 +564,7 @@ def test_a_plan_that_is_being_loaded_is_shown_until_it_is_in_force():
 
     def act(context):
         for query in context.waiting:
-            context.deploy(query, on_device(context, query))
+            context.deploy(query, plan_in(context, query, "device"))
         for query in context.running:
             shown.append((context.now_s, dict(context.world.loading), context.plan_of(query)))
             if len(shown) == 1:
@@ -588,11 +574,9 @@ def test_a_plan_that_is_being_loaded_is_shown_until_it_is_in_force():
             with pytest.raises(TypeError):
                 context.world.loading[0] = None
 
-    planner = Does(act)
-    planner.replan_every_s = 1.0
-    made = run(scenario(20.0, workload=workload(1.0), load_bytes_per_s=4e8), planner)
-    assert made.planner_errors == []
-    here, there = made.tables.take()["decisions"].rows(named=True)
+    planner = Does(act, replan_every_s=1.0)
+    tables = tables_of(scenario(20.0, workload=workload(1.0), load_bytes_per_s=4e8), planner)
+    here, there = tables["decisions"].rows(named=True)
     assert there["in_force_s"] > there["decided_s"] + 2
     for now_s, loading, plan in shown[1:]:
         is_loading = now_s < there["in_force_s"]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from worlds import Recording, Sojourns, flat, pipeline, requests
+from worlds import Recording, Sojourns, flat, pipeline, recorded, requests
 
 from scenarios.requests import RequestBlock
 from sim.dataplane.base.interface import Iterations, Processor, StationSpec
@@ -20,8 +20,7 @@ MANY = 200
 
 def served(stations, arrivals):
     """Return a plane that has served a request at each (time, station, time alone), in ns."""
-    recording = Recording()
-    plane = EventsPlane(recording)
+    plane, recording = recorded(EventsPlane)
     for spec in stations:
         plane.add_station(spec)
     for query, (at_ns, station, work_ns) in enumerate(arrivals):
@@ -107,8 +106,7 @@ def test_constant_speed_of_a_station_scales_its_work():
 
 def test_requests_lost_in_service_keep_the_core_busy():
     core = Processor(0, 1)
-    recording = Recording()
-    plane = EventsPlane(recording)
+    plane, recording = recorded(EventsPlane)
     for number in range(2):
         plane.add_station(StationSpec(number, processor=core))
         plane.open_source(0, number, requests([0]))

@@ -5,14 +5,13 @@ from math import fsum, inf
 
 import polars as pl
 import pytest
-from worlds import At, Does, run, scenario
+from worlds import At, Does, plan_in, queries_at, run, scenario
 
 from hardware_models.gpu.compute import memory_utilisation
 from hardware_models.gpu.mps import interference_factor
 from hardware_models.prices import machine_price_usd_per_hour
 from scenarios.applications.shipped import shipped_application
 from scenarios.cluster import FREE, IDLE_INSTANCES, POOL, Cluster, Node, Profiling
-from scenarios.slo import Tier
 from scenarios.workload import Workload
 from sim.api.charges import CHARGES_S
 from sim.api.plan import Allocation
@@ -76,15 +75,8 @@ def test_all_searches_wait_alike_if_profiling_is_free():
 
 def plays(action, *times, profiling, horizon_s=40.0, nodes=None):
     """Run a world in which ``action(context)`` is called every second; return it."""
-    workload = Workload(
-        arrivals=At(times),
-        lifetime_mean_s=1000.0,
-        lifetime_min_s=500.0,
-        tiers={"any": Tier(latency_s=4.0)},
-        datasets={"VOiCES": 1.0},
-    )
-    planner = Does(action, 60.0)
-    planner.replan_every_s = 1.0
+    workload = queries_at(*times, dataset="VOiCES")
+    planner = Does(action, 60.0, replan_every_s=1.0)
     made = run(scenario(horizon_s, workload=workload, profiling=profiling, nodes=nodes), planner)
     assert made.planner_errors == []
     made.frames = made.tables.take()
@@ -95,8 +87,7 @@ def deploy_and_improve(context):
     """Profile and deploy each waiting query on its device; at 3 s, profile running ones further."""
     for query in context.waiting:
         context.profile(query, CONFIGURATIONS[0], ITEMS)
-        plans = context.candidates(query)
-        context.deploy(query, next(p for p in plans if set(p.placement) == {"device"}))
+        context.deploy(query, plan_in(context, query, "device"))
     if context.now_s == 3.0:
         for query in context.running:
             context.profile(query, CONFIGURATIONS[0], 2 * ITEMS)

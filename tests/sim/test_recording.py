@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from worlds import Does, Recording, one_station, run, scenario
+from worlds import Does, Recording, one_station, run, scenario, tables_of
 
 from sim.clock import NS_PER_S
 from sim.dataplane.base.interface import COMPLETED, StationSpec
@@ -79,11 +79,8 @@ def test_reports_are_the_last_windows_of_the_tables():
             if context.trigger == "arrival" or query.id % 2:
                 seen[query.id] = context.telemetry(query)
 
-    planner = Does(act)
-    planner.replan_every_s = 10.0
-    made = run(scenario(600, rate=0.05), planner)
-    windows = made.tables.take()["windows"].sort("query", "window")
-    assert made.planner_errors == []
+    planner = Does(act, replan_every_s=10.0)
+    windows = tables_of(scenario(600, rate=0.05), planner)["windows"].sort("query", "window")
     assert max(len(reports) for reports in seen.values()) > 2
     for query, reports in seen.items():
         rows = windows.filter(pl.col("query") == query)
@@ -126,8 +123,7 @@ def test_counts_are_those_of_the_last_windows_of_running_queries():
         assert context.bulk.last_counts().tolist() == expected
         seen.extend(born > good for born, good in expected)
 
-    planner = Does(act)
-    planner.replan_every_s = 10.0
+    planner = Does(act, replan_every_s=10.0)
     made = run(scenario(600, rate=0.05), planner)
     assert made.planner_errors == []
     assert set(seen) == {False, True}

@@ -1,6 +1,5 @@
 """Links that messages share equally, in both data planes: by hand, against theory, and exactly."""
 
-import tracemalloc
 from fractions import Fraction
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from worlds import Recording, Sojourns, pipeline, requests
+from worlds import Forgetful, Sojourns, grown_bytes, pipeline, recorded, requests
 
 from scenarios.cluster import FIFO
 from scenarios.network import PROCESSOR_SHARING, Network
@@ -25,8 +24,7 @@ BYTE_PER_NS = 10**9
 
 def sent(kind, capacity, messages, propagation_ns=0, discipline=PROCESSOR_SHARING, abort=None):
     """Send a message of each (time in ns, bytes) over one link; return all (outcome, end, time)."""
-    recording = Recording()
-    plane = kind(recording)
+    plane, recording = recorded(kind)
     plane.add_link(LinkSpec(0, capacity, propagation_ns, discipline))
     for query, (at_ns, size_bytes) in enumerate(messages):
         plane.open_source(0, query, requests([at_ns]))
@@ -81,8 +79,7 @@ def test_a_message_whose_request_is_dropped_keeps_its_share(kind):
 
 @PLANES
 def test_messages_that_end_together_reach_the_next_stop_by_query(kind):
-    recording = Recording()
-    plane = kind(recording)
+    plane, recording = recorded(kind)
     plane.add_link(LinkSpec(0, RateProfile((0,), (BYTE_PER_NS,)), 3, PROCESSOR_SHARING))
     plane.add_link(LinkSpec(1, RateProfile((0,), (BYTE_PER_NS,)), 0))
     for query in (2, 0, 1):
@@ -168,10 +165,6 @@ def test_a_shared_link_works_whenever_it_has_messages(messages):
 
 
 def test_dropped_messages_take_no_memory_when_their_link_is_gone():
-    class Forgetful(Recording):
-        def record(self, rows, born, ended):
-            pass
-
     plane, every, count = BlocksPlane(Forgetful()), 10_000, 500
     born = [number * every + i for number in range(60) for i in range(1, count + 1)]
     plane.open_source(0, 0, requests(born))
@@ -186,14 +179,9 @@ def test_dropped_messages_take_no_memory_when_their_link_is_gone():
             plane.abort(begin + 3_000, number)
             plane.advance(begin + 4_000)
             plane.remove_link(number)
-        return tracemalloc.get_traced_memory()[0]
 
-    tracemalloc.start()
-    try:
-        before = send_and_abort(0, 10)
-        assert send_and_abort(10, 60) - before < 1_000_000, "bytes; 25,000 rows are five times that"
-    finally:
-        tracemalloc.stop()
+    grown = grown_bytes(send_and_abort, 0, 10, 60)
+    assert grown < 1_000_000, "25,000 rows are five times that"
 
 
 # Theory

@@ -3,14 +3,12 @@
 from dataclasses import replace
 
 import pytest
-from worlds import At, Does, run, scenario
+from worlds import Does, plan_in, queries_at, run, scenario
 
 from hardware_models.gpu.compute import memory_utilisation
 from hardware_models.gpu.mps import interference_factor
 from scenarios.cluster import Node
 from scenarios.drift import Drift, DriftEvent
-from scenarios.slo import Tier
-from scenarios.workload import Workload
 from sim.controlplane.world import World
 from sim.dataplane.events.plane import EventsPlane
 
@@ -18,13 +16,7 @@ NODES = {"cloud": Node("cloud", "a2-highgpu-1g", standby=1)}
 
 
 def workload(*times, lifetime_s=1000.0):
-    return Workload(
-        arrivals=At(times),
-        lifetime_mean_s=lifetime_s,
-        lifetime_min_s=lifetime_s - 0.001,
-        tiers={"any": Tier(latency_s=4.0)},
-        datasets={"LibriSpeech": 1.0},
-    )
+    return queries_at(*times, lifetime_mean_s=lifetime_s, lifetime_min_s=lifetime_s - 0.001)
 
 
 def sharing(percent, profile="3g.20gb", **changes):
@@ -37,12 +29,7 @@ def sharing(percent, profile="3g.20gb", **changes):
         for query in context.waiting:
             if context.plan_of(query) is None and not context.recall(query.id):
                 context.remember(query.id, True)
-                plan = next(
-                    plan
-                    for plan in context.candidates(query)
-                    if set(plan.placement) == {"cloud"}
-                    and plan.configuration.index == 5 * query.id + 4
-                )
+                plan = plan_in(context, query, "cloud", 5 * query.id + 4)
                 allocation = list(plan.allocation)
                 allocation[2] = replace(
                     allocation[2], profile=profile, thread_percent=percent, **changes
@@ -150,20 +137,15 @@ def test_processes_of_one_operator_are_servers_that_slow_each_other_down():
     assert made.machines.pools["cloud"][0].instances[0].slots[0].load_bytes == 3 * 377_600_000
 
 
+def in_the_cloud(context):
+    for query in context.waiting:
+        context.deploy(query, plan_in(context, query, "cloud", 0))
+
+
 def test_a_second_query_finds_the_model_of_the_first_in_memory():
     """On a standby machine the instance stays; a query that comes later starts sooner."""
     times = workload(1.0, 60.0, lifetime_s=20.0)
-
-    def act(context):
-        for query in context.waiting:
-            plan = next(
-                plan
-                for plan in context.candidates(query)
-                if set(plan.placement) == {"cloud"} and plan.configuration.index == 0
-            )
-            context.deploy(query, plan)
-
-    made = run(scenario(100.0, nodes=NODES, workload=times), Does(act))
+    made = run(scenario(100.0, nodes=NODES, workload=times), Does(in_the_cloud))
     rows = made.tables.take()["decisions"]
     first, second = rows["in_force_s"] - rows["decided_s"]
     assert first == pytest.approx(1.0 + 4e9 / 2e9)
@@ -173,16 +155,6 @@ def test_a_second_query_finds_the_model_of_the_first_in_memory():
 def test_a_machine_that_was_given_back_starts_from_nothing():
     nodes = {"cloud": replace(NODES["cloud"], standby=0)}
     times = workload(1.0, 60.0, lifetime_s=20.0)
-
-    def act(context):
-        for query in context.waiting:
-            plan = next(
-                plan
-                for plan in context.candidates(query)
-                if set(plan.placement) == {"cloud"} and plan.configuration.index == 0
-            )
-            context.deploy(query, plan)
-
-    made = run(scenario(100.0, nodes=nodes, workload=times), Does(act))
+    made = run(scenario(100.0, nodes=nodes, workload=times), Does(in_the_cloud))
     rows = made.tables.take()["decisions"]
     assert (rows["in_force_s"] - rows["decided_s"]).to_list() == [3.0, 3.0]

@@ -267,8 +267,7 @@ def test_telemetry_reports_a_window_once_its_latency_bound_has_passed(tmp_path):
         for query in context.running:
             seen[context.now_s] = context.telemetry(query)
 
-    planner = Does(act)
-    planner.replan_every_s = 5.0
+    planner = Does(act, replan_every_s=5.0)
     ByHand(
         tmp_path,
         births_s=(3.5, 11.75, 17.25, 22.0),
@@ -512,8 +511,8 @@ def test_an_oracle_sees_what_is_true_from_now_on(tmp_path):
         links = truth.view.access_s, truth.view.backhaul_s, truth.view.fixed_s
         seen[round(context.now_s)] = [*(each[edge] for each in links), *factors]
 
-    oracle = Does(look)
-    oracle.sees_truth, oracle.replan_every_s = True, 10.0
+    oracle = Does(look, replan_every_s=10.0)
+    oracle.sees_truth = True
     ByHand(
         tmp_path,
         births_s=(5.0,),

@@ -6,7 +6,7 @@ from math import isnan
 
 import numpy as np
 import pytest
-from worlds import Does, overhear, queries_at, run, scenario
+from worlds import Does, overhear, plan_in, queries_at, run, scenario
 
 from hardware_models.devices import DeviceModel
 from scenarios.applications.shipped import shipped_application
@@ -22,15 +22,6 @@ from sim.dataplane.blocks.plane import BlocksPlane
 from sim.metrics.results import SCHEMAS
 
 
-def plan_in(context, query, node, configuration=0):
-    """Return the plan that runs everything on a node, in a configuration."""
-    return next(
-        plan
-        for plan in context.candidates(query)
-        if set(plan.placement) == {node} and plan.configuration.index == configuration
-    )
-
-
 def decisions(world, outcome="deployed"):
     rows = world.tables.take()["decisions"]
     return rows.filter(rows["outcome"] == outcome).to_dicts()
@@ -41,7 +32,7 @@ def test_every_deployment_waits_for_a_machine_that_boots():
 
     def act(context):
         for query in context.waiting:
-            context.deploy(query, plan_in(context, query, "cloud", configuration=5 * query.id))
+            context.deploy(query, plan_in(context, query, "cloud", 5 * query.id))
 
     made = run(scenario(100.0, nodes=nodes, workload=queries_at(1.0, 2.0)), Does(act))
     first, second = decisions(made)
@@ -54,7 +45,7 @@ def test_a_plan_is_audited_once_it_is_in_force():
 
     def act(context):
         for query in context.waiting:
-            context.deploy(query, plan_in(context, query, "cloud"))
+            context.deploy(query, plan_in(context, query, "cloud", 0))
         for query in context.running:
             if context.world.active_since_s(query) is None:
                 with pytest.raises(PlannerError, match="no plan is active"):
@@ -76,7 +67,7 @@ def test_changes_of_one_time_are_the_same_in_any_order():
 
     def act(context):
         for query in context.waiting:
-            places = (plan_in(context, query, node) for node in ("edge", "cloud"))
+            places = (plan_in(context, query, node, 0) for node in ("edge", "cloud"))
             plan = next((each for each in places if context.fits(query, each)), None)
             if plan is not None:
                 context.deploy(query, plan)
@@ -103,7 +94,7 @@ def test_a_machine_that_recovers_boots_again():
     def act(context):
         for query in context.waiting:
             if context.trigger == "recovery":
-                context.deploy(query, plan_in(context, query, "cloud"))
+                context.deploy(query, plan_in(context, query, "cloud", 0))
 
     made = run(scenario(100.0, nodes=nodes, workload=queries_at(1.0), drift=drift), Does(act))
     (row,) = decisions(made)
@@ -128,10 +119,10 @@ def test_a_failure_of_the_machine_that_loads_leaves_the_deployment_in_force_alon
 
     def act(context):
         for query in context.waiting:
-            context.deploy(query, plan_in(context, query, "edge"))
+            context.deploy(query, plan_in(context, query, "edge", 0))
         for query in context.running:
             if context.trigger == "arrival" and context.now_s == 9.0 and query.id == 0:
-                context.deploy(query, plan_in(context, query, "cloud"))
+                context.deploy(query, plan_in(context, query, "cloud", 0))
 
     nodes = {
         "edge": Node("edge", "g2-standard-8", standby=1),
@@ -157,7 +148,7 @@ def test_a_query_born_after_a_shift_is_profiled_and_judged_on_the_shifted_conten
         for query in context.waiting:
             estimate = context.profile(query, context.world.pipeline.configurations[0], 400)
             seen[query.id] = (query, estimate)
-            context.deploy(query, plan_in(context, query, "edge"))
+            context.deploy(query, plan_in(context, query, "edge", 0))
 
     a_scenario = scenario(120.0, workload=queries_at(10.0, dataset="VOiCES"), drift=drift)
     made = run(a_scenario, Does(act, budget_s=100.0))
@@ -219,7 +210,7 @@ def test_the_best_accuracy_of_a_query_is_that_of_the_content_it_came_with():
 def test_trials_of_queries_that_left_are_forgotten():
     def act(context):
         for query in context.waiting:
-            context.deploy(query, plan_in(context, query, "edge"))
+            context.deploy(query, plan_in(context, query, "edge", 0))
 
     a_scenario = scenario(20.0, workload=queries_at(1.0, 2.0))
     made = World(a_scenario, Does(act), 1, BlocksPlane)
@@ -262,7 +253,7 @@ def test_prediction_for_a_running_query_is_about_the_station_that_it_uses():
 
     def act(context):
         for query in context.waiting:
-            context.deploy(query, plan_in(context, query, "edge"))
+            context.deploy(query, plan_in(context, query, "edge", 0))
         for query in context.running:
             context.profile(query, context.plan_of(query), 50)
             utilisation[query.id] = context.predict(query, context.plan_of(query)).utilisation
@@ -287,10 +278,9 @@ def test_orders_that_are_due_together_are_carried_out_by_query():
             if late:
                 context.charge(query, "step", 1_000_000)  # one second
             if late or prompt:
-                context.deploy(query, plan_in(context, query, "edge", configuration=5 * query.id))
+                context.deploy(query, plan_in(context, query, "edge", 5 * query.id))
 
-    planner = Does(act)
-    planner.replan_every_s = 1.0
+    planner = Does(act, replan_every_s=1.0)
     made = run(scenario(20.0, nodes=nodes, workload=queries_at(1.0, 1.5)), planner)
     rows = made.tables.take()["decisions"]
     assert rows.select("query", "decided_s", "outcome").rows() == [
@@ -312,7 +302,7 @@ def test_orders_that_are_due_together_are_carried_out_by_query():
 def test_an_impossible_allocation_is_contained(change, reason):
     def act(context):
         for query in context.waiting:
-            plan = plan_in(context, query, "edge")
+            plan = plan_in(context, query, "edge", 0)
             first = replace(plan.allocation[0], **change)
             context.deploy(query, replace(plan, allocation=(first, *plan.allocation[1:])))
 
@@ -323,7 +313,7 @@ def test_an_impossible_allocation_is_contained(change, reason):
 def test_counts_of_an_allocation_may_be_numpys():
     def act(context):
         for query in context.waiting:
-            plan = plan_in(context, query, "cloud")
+            plan = plan_in(context, query, "cloud", 0)
             allocation = tuple(
                 replace(each, replicas=np.int64(2), max_batch=np.int64(1))
                 for each in plan.allocation
@@ -338,7 +328,7 @@ def test_counts_of_an_allocation_may_be_numpys():
 def test_a_device_has_no_replicas():
     def act(context):
         for query in context.waiting:
-            plan = plan_in(context, query, "device", configuration=4)
+            plan = plan_in(context, query, "device", 4)
             many = (Allocation("device", replicas=64),) * 4
             context.deploy(query, replace(plan, allocation=many))
 
@@ -374,7 +364,7 @@ def test_what_planners_write_into_the_cluster_changes_no_charge_and_no_price():
         def act(context):
             spoil(context.world.cluster)
             for query in context.waiting:
-                plan = plan_in(context, query, "cloud")
+                plan = plan_in(context, query, "cloud", 0)
                 context.profile(query, plan, 400)
                 found.append(
                     (context.remaining(query), context.predict(query, plan).cost_usd_per_hour)

@@ -9,7 +9,6 @@ import polars as pl
 import pytest
 
 from lab.analysis.paired import ratio_interval
-from lab.cli.tools import main
 from lab.run_cache.jobs import Job
 from lab.run_cache.keys import configuration
 from lab.runs.api import run
@@ -210,19 +209,3 @@ def test_a_real_change_of_load_turns_a_claim() -> None:
         findings, "more than three queries", jobs, runs, [change]
     ).smallest()
     assert (name, words) == ("more", "6 times")
-
-
-@pytest.mark.parametrize(
-    ("words", "sentence"),
-    [
-        (["--causes", "0"], "--causes 0: must be above 0"),
-        (["--causes", "1", "--quick"], "--quick: cannot be combined with --causes"),
-    ],
-)
-def test_bad_hours_of_causes_get_one_sentence(
-    words: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["reproduce", "19", "--out", str(tmp_path), *words]) == 2
-    error = capsys.readouterr().err
-    assert sentence in error
-    assert error.count("\n") == 1

@@ -8,7 +8,6 @@ import pytest
 
 from lab.analysis.paired import ratio_interval
 from lab.analysis.statistics import at_confidence, estimate
-from lab.cli.tools import main
 from lab.run_cache.jobs import Job
 from studies.common import effort
 from studies.common.claims import Finding, Verdict, above, below, of_range
@@ -170,12 +169,11 @@ def test_hours_go_to_the_scenes_that_are_not_decided(
         (["--hours", "0"], "--hours 0: must be above 0"),
         (["--hours", "1", "--quick"], "--quick: cannot be combined with --hours"),
         (["--hours", "1", "--seeds", "3"], "--seeds: cannot be combined with --hours"),
+        (["--causes", "0"], "--causes 0: must be above 0"),
+        (["--causes", "1", "--quick"], "--quick: cannot be combined with --causes"),
     ],
 )
 def test_bad_hours_get_one_sentence(
-    words: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    words: list[str], sentence: str, tmp_path: Path, refused
 ) -> None:
-    assert main(["reproduce", "19", "--out", str(tmp_path), *words]) == 2
-    error = capsys.readouterr().err
-    assert sentence in error
-    assert error.count("\n") == 1
+    assert sentence in refused("reproduce", "19", "--out", tmp_path, *words)

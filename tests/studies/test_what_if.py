@@ -212,7 +212,7 @@ def test_a_default_value_that_cannot_be_run_is_left_out(
 
 @pytest.mark.parametrize("other", ["ilp", pytest.param("static_plan", marks=pytest.mark.slow)])
 def test_a_default_key_that_the_other_planner_lacks_is_left_out(
-    other, capsys, tmp_path, monkeypatch, simulated
+    other, capsys, refused, tmp_path, monkeypatch, simulated
 ) -> None:
     few = {key: FACTORS[key] for key in ("workload.rate", "planner.budget_s")}
     monkeypatch.setattr(sensitivity, "FACTORS", few)
@@ -226,8 +226,7 @@ def test_a_default_key_that_the_other_planner_lacks_is_left_out(
     assert ("workload.rate=0.08", f"planner={other}") in simulated
     assert not [each for each in simulated if each and each[0].startswith("planner.budget_s")]
     asked = ["--vary", "planner.budget_s=2.5,10"]
-    assert main([*words, *asked]) == 2  # What the user names is refused.
-    assert "planner.budget_s=2.5: there is no key" in capsys.readouterr().err
+    assert "planner.budget_s=2.5: there is no key" in refused(*words, *asked), "the user names it"
 
 
 def test_values_are_written_as_their_base_is() -> None:
@@ -389,20 +388,16 @@ def test_a_single_assumption_is_not_called_the_most_important() -> None:
         (["sensitivity", "planner=comparison"], "planner: name one by planner=NAME"),
     ],
 )
-def test_bad_input_gets_one_sentence(words, sentence, capsys, tmp_path) -> None:
-    assert main([*words, "--out", str(tmp_path)]) == 2
-    error = capsys.readouterr().err.strip()
-    assert sentence in error
-    assert "\n" not in error
+def test_bad_input_gets_one_sentence(words, sentence, refused, tmp_path) -> None:
+    assert sentence in refused(*words, "--out", tmp_path)
     assert not any(tmp_path.iterdir())  # Nothing ran.
 
 
 @pytest.mark.parametrize("target", ["-0.5", "101", "6000"])
-def test_a_target_for_a_share_above_1_gets_no_hint_about_percent(target, capsys, tmp_path) -> None:
-    words = ["capacity", "--vary", "horizon_s=1,2", "--at-least", target, "--out", str(tmp_path)]
-    assert main(words) == 2
-    error = capsys.readouterr().err.strip()
-    assert error.endswith(f"--at-least {target}: slo_met_fraction is a share from 0 to 1")
+def test_a_target_for_a_share_above_1_gets_no_hint_about_percent(target, refused, tmp_path) -> None:
+    words = ["capacity", "--vary", "horizon_s=1,2", "--at-least", target, "--out", tmp_path]
+    said = f"--at-least {target}: slo_met_fraction is a share from 0 to 1\n"
+    assert refused(*words).endswith(said)
 
 
 def test_the_metrics_are_the_numbers_of_a_summary() -> None:
@@ -587,13 +582,12 @@ def test_an_experiment_among_settings_may_name_the_planner(tmp_path) -> None:
 
 
 @pytest.mark.usefixtures("simulated")
-def test_machines_that_are_always_rented_may_follow_their_count(capsys, tmp_path) -> None:
+def test_machines_that_are_always_rented_may_follow_their_count(capsys, refused, tmp_path) -> None:
     scene = ["experiment=speech_small", "cluster=edge_only", "planner=greedy"]
     vary = ["--vary", "cluster.nodes.edge.count=range(1,3)", "--metric", "requests"]
     words = ["capacity", *scene, *vary, "--at-least", "0", "--seeds", "3"]
     out = ["--out", str(tmp_path)]
-    assert main([*words, *out]) == 2
-    said = capsys.readouterr().err.strip()
+    said = refused(*words, *out).strip()
     assert said.endswith(
         "cluster.nodes.edge.standby=2: must lie between 0 and the node's count, 1 (at "
         "cluster.nodes.edge.count=1); let it follow the count by "

@@ -4,35 +4,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from worlds import At, Does, run, scenario
+from worlds import Does, Remembers, queries_at, run, scenario
 
 from planners.compass.scheduling.scheduler import PriceMatching, Scheduler
 from planners.compass.state.pools import Fleet, Market, Pools, ResourceUse, Standing, Uses
 from scenarios.cluster import Node
-from scenarios.slo import Tier
 from scenarios.workload import Workload
 from sim import Choices, PlanningContext
 from sim.api.estimate import Estimate, Measurement
 from sim.controlplane.world import World
 
 ONE_CLOUD = {"cloud": Node("cloud", "a2-highgpu-1g")}
-
-
-def arriving(
-    *times: float,
-    latency_s: float | None = 4.0,
-    accuracy: float | None = None,
-    usd_per_hour: float | None = None,
-    **more: object,
-) -> Workload:
-    """Return a workload of queries that arrive then, and stay; of clean speech unless told."""
-    return Workload(
-        arrivals=At(times),
-        lifetime_mean_s=1000.0,
-        lifetime_min_s=900.0,
-        tiers={"any": Tier(1.0, latency_s, accuracy, usd_per_hour)},
-        **{"datasets": {"LibriSpeech": 1.0}} | more,
-    )
 
 
 def with_context(
@@ -57,7 +39,7 @@ def with_context(
             raise
 
     made = run(
-        scenario(horizon_s, workload=workload or arriving(1.0), **more),
+        scenario(horizon_s, workload=workload or queries_at(1.0), **more),
         Does(act, budget_s=budget_s),
         seed,
     )
@@ -104,7 +86,7 @@ class Asker:
     dataset: str = "pool"
 
 
-class Pool:
+class Pool(Remembers):
     """A context that offers one pool of items that are profiled in an order of chance.
 
     Args:
@@ -130,12 +112,6 @@ class Pool:
     @property
     def items(self) -> np.ndarray:
         return self._order[self._known]
-
-    def recall(self, key, query=None):
-        return self.memory.get(key)
-
-    def remember(self, key, value, query=None) -> None:
-        self.memory[key] = value
 
     def features(self, of):
         return self._unordered if isinstance(of, str) else self._features

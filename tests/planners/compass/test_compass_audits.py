@@ -4,9 +4,10 @@ from functools import partial
 
 import numpy as np
 import pytest
-from compass_worlds import arriving, with_context
+from compass_worlds import with_context
 from hypothesis import given
 from hypothesis import strategies as st
+from worlds import queries_at
 
 from planners.compass.profiling.estimates import simple_mean
 from planners.compass.runtime.audits import (
@@ -106,7 +107,7 @@ def test_drift_is_common_if_two_alarms_came_within_two_minutes(now_s, found_s, o
             context.remember((DRIFTED_S, query.dataset), found_s)
             told.append(others_drifted(context, query))
 
-    with_context(act, arriving(now_s), horizon_s=now_s + 1)
+    with_context(act, queries_at(now_s), horizon_s=now_s + 1)
     assert told == [others]
 
 
@@ -118,7 +119,7 @@ def test_alarms_are_forgotten_after_two_minutes():
             note_drift(context, query)
             kept.append(context.recall((DRIFTED_S, query.dataset)))
 
-    made = with_context(act, arriving(3.0, 100.0, 124.0, 250.0), horizon_s=251.0)
+    made = with_context(act, queries_at(3.0, 100.0, 124.0, 250.0), horizon_s=251.0)
     assert made.planner_errors == []
     assert kept[0] == (3.0,)
     assert kept[-1][-1] == 250.0

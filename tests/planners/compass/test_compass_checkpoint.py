@@ -1,18 +1,14 @@
 """Compass goes on from its last checkpoint: in the world, and where the simulator is killed."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import polars as pl
 import pytest
-from compass_worlds import ONE_CLOUD, arriving
-from frail import frail
-from worlds import run, scenario
+from compass_worlds import ONE_CLOUD
+from frail import frail, killed, tables
+from worlds import queries_at, run, scenario
 
-from lab.cli.simulate import main
 from planners.compass.compass import Compass
 from planners.compass.search.history import WarmStart
 from planners.compass.search.search import CmboSearch
@@ -28,7 +24,7 @@ def crashing(*events, arrivals=(1.0, 32.4), horizon_s=60.0, checkpoint_every_s=1
     made = run(
         scenario(
             horizon_s,
-            workload=arriving(*arrivals, **DEMANDING),
+            workload=queries_at(*arrivals, **DEMANDING),
             drift=Drift(list(events)),
             nodes=ONE_CLOUD,
             profiling=Profiling(checkpoint_every_s=checkpoint_every_s),
@@ -109,45 +105,16 @@ KEYS = (
 
 
 @pytest.fixture
-def finished(monkeypatch, capsys, tmp_path):
+def finished(compass_sim, tmp_path):
     """Return a function that runs the command to its end in a directory with a frail planner."""
     (tmp_path / "frail_compass.py").write_text(frail("Compass", pause_at=3))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
 
     def start(name, *more):
-        arguments = [*KEYS, f"hydra.run.dir={name}", *more]
-        monkeypatch.setattr(sys, "argv", ["compass-sim", *arguments])
-        assert main() == 0, capsys.readouterr().err
+        status, _, err = compass_sim(*KEYS, f"hydra.run.dir={name}", *more)
+        assert status == 0, err
         return tmp_path / name
 
-    yield start
-    sys.modules.pop("frail_compass", None)
-
-
-def killed(directory, name, after, *more):
-    """Start the command in a process of its own, which is killed after so many profiles."""
-    (directory / "kill_after").write_text(str(after))
-    code = "import sys; sys.path.insert(0, ''); from lab.cli.simulate import main; sys.exit(main())"
-    done = subprocess.run(
-        [sys.executable, "-c", code, *KEYS, f"hydra.run.dir={name}", *more],
-        cwd=directory,
-        env=os.environ | {"PYTHONHASHSEED": "random"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == -9, done.stderr
-    (directory / "kill_after").unlink()
-
-
-def tables(directory: Path) -> dict[str, bytes]:
-    """Return the bytes of every file but the summary, by its path."""
-    return {
-        str(path.relative_to(directory)): path.read_bytes()
-        for path in sorted(directory.rglob("*"))
-        if path.is_file() and path.name != "summary.json"
-    }
+    return start
 
 
 def summary(directory: Path) -> dict:
@@ -163,7 +130,8 @@ def test_killed_while_it_plans_it_ends_as_if_uninterrupted(finished, tmp_path, k
     assert expected["profiles_restored"] == 0
     assert expected["profiles_measured"] > 20
     for number, after in enumerate(kills):
-        killed(tmp_path, "here", after, *(["resume=true"] if number else []))
+        more = ["resume=true"] if number else []
+        killed(tmp_path, after, *KEYS, "hydra.run.dir=here", *more)
     here = finished("here", "resume=true")
     assert tables(here) == tables(whole)
     ended = summary(here)

@@ -5,7 +5,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from compass_worlds import ONE_CLOUD, arriving, market, with_context
+from compass_worlds import ONE_CLOUD, market, with_context
+from worlds import queries_at
 
 from planners.compass.profiling.profiler import StratifiedProfiler
 from planners.compass.search.history import WarmStart
@@ -37,7 +38,7 @@ class TestConfirmation:
                 if not search.confirm(context, query, made, index):
                     break
 
-        with_context(act, arriving(1.0, **slo), nodes=ONE_CLOUD, budget_s=budget_s)
+        with_context(act, queries_at(1.0, **slo), nodes=ONE_CLOUD, budget_s=budget_s)
         return steps
 
     def test_it_ends_at_a_verdict_or_with_all_items(self):
@@ -73,7 +74,7 @@ class TestConfirmation:
                 search.confirm(context, query, made, index)
 
         slo = {"latency_s": 2.0, "accuracy": 0.97, "datasets": {"VOiCES": 1.0}}
-        with_context(act, arriving(1.0, **slo), nodes=ONE_CLOUD, budget_s=500.0)
+        with_context(act, queries_at(1.0, **slo), nodes=ONE_CLOUD, budget_s=500.0)
         assert spent[-1][1] > spent[0][1]
         for charged_s, counted_s in spent:
             assert counted_s == pytest.approx(charged_s)
@@ -105,7 +106,7 @@ class TestConfirmation:
             found["after"] = search_state(context, query)
 
         with_context(
-            act, arriving(1.0, latency_s=1.0, accuracy=0.97), nodes=ONE_CLOUD, budget_s=5.0
+            act, queries_at(1.0, latency_s=1.0, accuracy=0.97), nodes=ONE_CLOUD, budget_s=5.0
         )
         assert not found["after"].exhausted
 
@@ -139,7 +140,7 @@ class TestConfirmation:
             )
 
         slo = {"latency_s": 2.0, "accuracy": 0.8, "datasets": {"VOiCES": 1.0}}
-        with_context(act, arriving(1.0, **slo), nodes=ONE_CLOUD, budget_s=500.0)
+        with_context(act, queries_at(1.0, **slo), nodes=ONE_CLOUD, budget_s=500.0)
         by_kept, by_anew = zip(*compared, strict=True)
         np.testing.assert_allclose(by_kept, by_anew, atol=1e-6)
 
@@ -163,7 +164,7 @@ class TestConfirmation:
             assert believed.accuracy[poorest.index] == pytest.approx(seen.accuracy, abs=0.05)
 
         slo = {"latency_s": 2.0, "accuracy": 0.8, "datasets": {"VOiCES": 1.0}}
-        with_context(act, arriving(1.0, **slo), nodes=ONE_CLOUD, budget_s=500.0)
+        with_context(act, queries_at(1.0, **slo), nodes=ONE_CLOUD, budget_s=500.0)
 
     def test_configurations_that_prove_wrong_are_no_longer_offered(self):
         """And the search, which was led astray, may begin anew."""
@@ -185,5 +186,5 @@ class TestConfirmation:
             assert not after.exhausted
 
         with_context(
-            act, arriving(1.0, latency_s=4.0, accuracy=0.97), nodes=ONE_CLOUD, budget_s=50.0
+            act, queries_at(1.0, latency_s=4.0, accuracy=0.97), nodes=ONE_CLOUD, budget_s=50.0
         )

@@ -3,8 +3,8 @@
 import gc
 
 import pytest
-from compass_worlds import ONE_CLOUD, arriving
-from worlds import run, scenario
+from compass_worlds import ONE_CLOUD
+from worlds import queries_at, run, scenario
 
 from planners import Compass
 from planners.common.weak_cache import KEPT
@@ -50,7 +50,7 @@ def test_it_is_what_each_querys_record_says():
     run(
         scenario(
             150.0,
-            workload=arriving(*range(0, 80, 2)),
+            workload=queries_at(*range(0, 80, 2)),
             nodes=ONE_CLOUD,
             drift=Drift((failure, crash)),
         ),
@@ -64,7 +64,7 @@ def test_what_follows_from_it_goes_with_the_world():
     """A thousand worlds in one process take no more memory than one."""
 
     def kept_after_a_world():
-        run(scenario(60.0, workload=arriving(*range(0, 40, 2)), nodes=ONE_CLOUD), Compass())
+        run(scenario(60.0, workload=queries_at(*range(0, 40, 2)), nodes=ONE_CLOUD), Compass())
         gc.collect()
         return len(KEPT)
 

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from itertools import islice
 
-from compass_worlds import ONE_CLOUD, arriving
-from worlds import run, scenario
+from compass_worlds import ONE_CLOUD
+from worlds import queries_at, run, scenario
 
 from planners.common.weak_cache import Kept
 from planners.compass.compass import Compass
@@ -53,7 +53,7 @@ def test_they_are_what_each_querys_record_says(monkeypatch):
     monkeypatch.setattr(module, "LOOKED_AT", LOOKED_AT)
     Watched.seen, Watched.late, Watched.wrong = 0, 0, ()
     workload = replace(
-        arriving(*(0.5 * number for number in range(150))),
+        queries_at(*(0.5 * number for number in range(150))),
         lifetime_mean_s=4.0,
         lifetime_min_s=0.5,
         datasets={"LibriSpeech": 0.6, "VOiCES": 0.4},

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from compass_worlds import ONE_CLOUD, arriving, market, with_context
+from compass_worlds import ONE_CLOUD, market, with_context
 from hypothesis import given
 from hypothesis import strategies as st
+from worlds import queries_at
 
 from planners.compass.scheduling.least_cost import LeastCost
 from planners.compass.scheduling.scheduler import FirstComeFirstServed, PriceMatching
@@ -208,7 +209,7 @@ def at_market(act):
         filled = takes.filled(pools, view, plans, query.requests_per_s, times_s)
         act(context, query, view, pools, takes, plans, filled)
 
-    with_context(sit, arriving(1.0), nodes=ONE_CLOUD)
+    with_context(sit, queries_at(1.0), nodes=ONE_CLOUD)
 
 
 class TestAtADesk:

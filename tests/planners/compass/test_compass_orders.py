@@ -4,8 +4,8 @@ from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
-from compass_worlds import ONE_CLOUD, arriving, market, with_context
-from worlds import run, scenario
+from compass_worlds import ONE_CLOUD, market, with_context
+from worlds import queries_at, run, scenario, tables_of
 
 from planners import Compass
 from planners.compass.runtime.orders import Wanted, first_that_fits, order, orders_of
@@ -41,7 +41,7 @@ def test_an_order_counts_until_it_is_carried_out():
             super().plan(context)
             seen.append((context.trigger, set(before), set(orders_of(context))))
 
-    world = run(scenario(12.0, workload=arriving(1.0, 1.05), nodes=ONE_CLOUD), Ordering())
+    world = run(scenario(12.0, workload=queries_at(1.0, 1.05), nodes=ONE_CLOUD), Ordering())
     assert world.planner_errors == []
     first, second = (each for each in seen if each[0] == "arrival")
     assert first[1:] == (set(), {0})
@@ -69,16 +69,15 @@ def test_what_was_ordered_is_not_promised_again():
             [two, *_] = context.waiting
             told.append((context.fits(two, other), fit(context, [(two, other)])))
 
-    with_context(act, arriving(1.0, 1.0, 1.2), nodes=ONE_CLOUD)
+    with_context(act, queries_at(1.0, 1.0, 1.2), nodes=ONE_CLOUD)
     assert told == [(True, [True]), (True, [False]), (True, [False])]
 
 
 def test_no_order_overtakes_a_plan_that_is_being_loaded():
     """Though better ones are found meanwhile, and are ordered as soon as it serves."""
-    workload = arriving(1.0, latency_s=2.0, accuracy=0.97, datasets={"VOiCES": 1.0})
-    world = run(scenario(120.0, workload=workload, load_bytes_per_s=1.2e8), Compass())
-    assert world.planner_errors == []
-    decisions = world.tables.take()["decisions"].sort("decided_s")
+    workload = queries_at(1.0, latency_s=2.0, accuracy=0.97, datasets={"VOiCES": 1.0})
+    tables = tables_of(scenario(120.0, workload=workload, load_bytes_per_s=1.2e8), Compass())
+    decisions = tables["decisions"].sort("decided_s")
     first, *others = decisions.select("decided_s", "in_force_s").rows()
     assert first[1] > first[0] + 10.0
     assert others
@@ -115,9 +114,8 @@ def test_a_move_counts_while_its_models_are_loading_and_is_remembered():
     SEEN.clear()
     planner = Moving(runtime=Watch(audit_every_s=0.0), improve_s=0.0)
     slow = {"load_bytes_per_s": 1.2e8}
-    world = run(scenario(130.0, workload=arriving(1.0), nodes=ONE_CLOUD, **slow), planner)
-    assert world.planner_errors == []
-    first, moved = world.tables.take()["decisions"].filter(outcome="deployed").rows(named=True)
+    tables = tables_of(scenario(130.0, workload=queries_at(1.0), nodes=ONE_CLOUD, **slow), planner)
+    first, moved = tables["decisions"].filter(outcome="deployed").rows(named=True)
     assert ORDERED_S + 20 < moved["in_force_s"] < 130
     for now_s, orders, record in SEEN:
         loading = now_s < moved["in_force_s"]
@@ -150,7 +148,7 @@ class TestBackhaul:
             told.append(first_that_fits(context, market(context, of), wanted))
 
         roomy = {"edge": Node("edge", "g2-standard-8", count=4, standby=4)}
-        with_context(act, arriving(1.0, 1.0, 1.0, 1.0), nodes=roomy)
+        with_context(act, queries_at(1.0, 1.0, 1.0, 1.0), nodes=roomy)
         return told[0]
 
     def test_a_link_that_carries_one_of_two_is_given_once(self):

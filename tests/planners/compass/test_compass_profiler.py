@@ -5,8 +5,8 @@ from math import inf, isnan
 import numpy as np
 import polars as pl
 import pytest
-from compass_worlds import Asker, Pool, arriving, with_context
-from worlds import declared
+from compass_worlds import Asker, Pool, with_context
+from worlds import declared, queries_at
 
 from planners.compass.profiling import estimates
 from planners.compass.profiling.estimates import (
@@ -357,7 +357,7 @@ class TestCharges:
                     StratifiedProfiler().profile(context, query, configuration)
 
         data = {"LibriSpeech": 1.0, "VOiCES": 1.0}
-        made = with_context(act, arriving(1.0, 1.5, 2.0, 2.5, 3.0, datasets=data), 3.5)
+        made = with_context(act, queries_at(1.0, 1.5, 2.0, 2.5, 3.0, datasets=data), 3.5)
         seen = [state.query.dataset for state in made.registry.living.values()]
         assert len(seen) > len(set(seen)) == 2
         assert found == [8] * 2
@@ -389,6 +389,6 @@ def test_the_record_of_profiling_tells_how_near_its_estimates_are():
             )
 
     times = [0.01 * number for number in range(1, 41)]
-    runs = with_context(act, arriving(*times), horizon_s=0.5).tables.take()["profiling"]
+    runs = with_context(act, queries_at(*times), horizon_s=0.5).tables.take()["profiling"]
     error = runs.select(pl.col("accuracy_mean") - pl.col("true_accuracy")).to_series()
     assert abs(error.mean()) < 4 * error.std() / len(error) ** 0.5

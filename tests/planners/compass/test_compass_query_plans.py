@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from compass_worlds import arriving, market, with_context
+from compass_worlds import market, with_context
+from worlds import queries_at
 
 from planners.compass.runtime.watch import active_record
 from planners.compass.search.planning_model import PlanningModel
@@ -25,7 +26,7 @@ def at_query(action):
             acted.append(True)
             action(context, context.waiting[0])
 
-    with_context(act, arriving(1.0))
+    with_context(act, queries_at(1.0))
     assert acted
 
 

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from worlds import Remembers
 
 from planners.common.orders import give_up
 from planners.compass.scheduling.rebidding import MOST_HOPEFUL, remember_refused, retries
@@ -23,7 +24,7 @@ TAKES = ResourceUse(np.array([0, 0]), np.array([1.0, 0.0]), np.array([1.0, 1.0])
 WASTE = 0.5
 
 
-class Board:
+class Board(Remembers):
     """A context with a memory, queries that wait, and stations of one core.
 
     Attributes:
@@ -38,12 +39,6 @@ class Board:
         self.now_s, self.trigger = 0.0, "tick"
         self.memory, self.bulk, self.world, self.loading = {}, self, self, {}
         self.standing, self.fitting, self.looks = (), True, 0
-
-    def remember(self, key, value, query=None):
-        self.memory[key] = value
-
-    def recall(self, key, query=None):
-        return self.memory.get(key)
 
     def first_that_fits(self, wanted, beside):
         assert not beside, "nothing was ordered"

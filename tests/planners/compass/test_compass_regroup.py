@@ -6,8 +6,8 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 import pytest
-from compass_worlds import ONE_CLOUD, arriving, market, with_context
-from worlds import run, scenario
+from compass_worlds import ONE_CLOUD, market, with_context
+from worlds import queries_at, run, scenario, tables_of
 
 from planners.compass.compass import Compass
 from planners.compass.runtime.watch import NoRuntime
@@ -49,12 +49,10 @@ class Crowd:
     """
 
     def __init__(self, regrouping, seed):
-        arrivals = arriving(*(1.0 + 8 * number for number in range(8)), datasets=BOTH)
+        arrivals = queries_at(*(1.0 + 8 * number for number in range(8)), datasets=BOTH)
         planner = Compass(scheduler=PriceMatching(regrouping=regrouping), runtime=NoRuntime())
         workload = replace(arrivals, tiers=TIERS)
-        world = run(scenario(240.0, workload=workload, nodes=ONE_GPU), planner, seed)
-        assert world.planner_errors == []
-        tables = world.tables.take()
+        tables = tables_of(scenario(240.0, workload=workload, nodes=ONE_GPU), planner, seed)
         self.decisions = tables["decisions"]
         late = tables["windows"].filter(pl.col("start_s") >= 120)
         self.met, self.windows = int(late["met"].sum()), late.height
@@ -123,7 +121,7 @@ def test_freed_resources_are_left_to_queries_that_move():
     """Until a regrouping is carried out, or given up, others are served at looks only."""
     scheduler = Notes()
     planner = Compass(scheduler=scheduler, runtime=NoRuntime(), improve_s=0.0)
-    workload = replace(arriving(*(1.0 + at for at in range(10)), datasets=BOTH), tiers=TIERS)
+    workload = replace(queries_at(*(1.0 + at for at in range(10)), datasets=BOTH), tiers=TIERS)
     a_scenario = scenario(60.0, workload=workload, nodes=ONE_GPU)
     world = run(a_scenario, planner, 10)
     assert world.planner_errors == []
@@ -157,7 +155,7 @@ class Again(Once):
 def test_no_other_begins_while_somebody_waits_for_room():
     scheduler = Notes()
     scheduler.regrouping = regrouping = Again()
-    workload = replace(arriving(*(1.0 + at for at in range(10)), datasets=BOTH), tiers=TIERS)
+    workload = replace(queries_at(*(1.0 + at for at in range(10)), datasets=BOTH), tiers=TIERS)
     a_scenario = scenario(120.0, workload=workload, nodes=ONE_GPU)
     world = run(a_scenario, Compass(scheduler=scheduler, runtime=NoRuntime(), improve_s=0.0), 10)
     assert world.planner_errors == []
@@ -203,11 +201,10 @@ class Restless(Notes):
 def test_a_query_that_must_go_is_released_and_not_moved():
     scheduler = Restless()
     planner = Compass(scheduler=scheduler, runtime=NoRuntime(), improve_s=0.0)
-    workload = replace(arriving(1.0, 2.0, 3.0, 4.0, 5.0, 6.0, datasets=BOTH), tiers=TIERS)
-    world = run(scenario(20.0, workload=workload, nodes=ONE_GPU), planner, 5)
-    assert world.planner_errors == []
+    workload = replace(queries_at(1.0, 2.0, 3.0, 4.0, 5.0, 6.0, datasets=BOTH), tiers=TIERS)
+    tables = tables_of(scenario(20.0, workload=workload, nodes=ONE_GPU), planner, 5)
     away, began_s = scheduler.regrouping.away, scheduler.regrouping.began_s
-    decisions = world.tables.take()["decisions"].filter(pl.col("triggered_s") == began_s)
+    decisions = tables["decisions"].filter(pl.col("triggered_s") == began_s)
     others = decisions.filter(pl.col("query") != away)
     assert decisions.filter(query=away)["outcome"].to_list() == ["released"]
     assert "deployed" in set(others["outcome"]), "the others are moved"
@@ -233,7 +230,7 @@ def test_a_regrouping_ends_when_only_released_queries_are_left():
                 to_order(context, found, Choices())
                 left.append(under_way(context))
 
-    with_context(act, arriving(1.0, 1.1, 1.9))
+    with_context(act, queries_at(1.0, 1.1, 1.9))
     assert set(left[0].offers) == {0, 1}
     assert left[1] is None
 
@@ -258,7 +255,7 @@ def test_a_configuration_that_failed_is_not_promised_again():
             shown = {**found.profiled, agreed[0][0]: seen}
             keep_search_state(context, query, replace(found, profiled=shown))
 
-    with_context(act, arriving(1.0, accuracy=0.9), nodes=ONE_CLOUD)
+    with_context(act, queries_at(1.0, accuracy=0.9), nodes=ONE_CLOUD)
     before, after = agreed
     assert len(set(before)) == 4, "one would be enough for one query, if it keeps what it promises"
     assert (promised[0] > 0).all()
@@ -280,7 +277,7 @@ def test_stations_of_whole_gpu_instances_take_a_place_on_a_card():
         problems.append(table.rows.problem)
         names.extend(made.pools.names)
 
-    with_context(act, arriving(1.0), nodes=ONE_CLOUD)
+    with_context(act, queries_at(1.0), nodes=ONE_CLOUD)
     [problem] = problems
     kinds = [names[pool] for pool in problem.pool]
     assert set(kinds) == {("cloud", CORES), ("cloud", GPUS)}
@@ -305,7 +302,7 @@ def test_regrouping_is_tried_for_waiting_queries_and_not_too_often(wanted):
         charged_s.append(before_s - context.remaining(query))
         due.append(regrouping.due(context))
 
-    with_context(act, arriving(1.0), nodes=ONE_CLOUD)
+    with_context(act, queries_at(1.0), nodes=ONE_CLOUD)
     [regrouped] = found
     assert due == [True, not wanted], "the next would be too soon after one that was made"
     if wanted:
@@ -330,13 +327,13 @@ def test_a_regrouping_that_gains_too_little_is_not_made():
             ShareStations(gain=gain).repack(context, made, search, [query]) for gain in (0.9, 1.1)
         )
 
-    with_context(act, arriving(1.0), nodes=ONE_CLOUD)
+    with_context(act, queries_at(1.0), nodes=ONE_CLOUD)
     assert [each is not None for each in found] == [True, False]
 
 
 def test_stay_as_they_are_is_never_due():
     due = []
-    with_context(lambda context: due.append(StayAsTheyAre().due(context)), arriving(1.0))
+    with_context(lambda context: due.append(StayAsTheyAre().due(context)), queries_at(1.0))
     assert due == [False]
 
 

@@ -7,8 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import polars as pl
 import pytest
-from compass_worlds import arriving
-from worlds import run, scenario
+from worlds import Remembers, queries_at, run, scenario, tables_of
 
 from planners.compass.compass import Compass
 from planners.compass.runtime.watch import NoRuntime, Watch
@@ -81,20 +80,18 @@ class Made:
     ):
         ALARMS.clear()
         SLOWNESS.clear()
-        workload = arriving(*times, **slo or {"latency_s": 1.0, "accuracy": 0.9})
+        workload = queries_at(*times, **slo or {"latency_s": 1.0, "accuracy": 0.9})
         planner = Compass(
             search=search or CmboSearch(warm_start=COLD, model=TRUSTING),
             scheduler=scheduler,
             runtime=runtime,
             improve_s=0.0,
         )
-        world = run(
+        self.tables = tables_of(
             scenario(horizon_s, workload=workload, drift=Drift(list(events)), **cluster),
             planner,
             seed,
         )
-        assert world.planner_errors == []
-        self.tables = world.tables.take()
         self.decisions = self.tables["decisions"]
         self.alarms, self.slowness = list(ALARMS), list(SLOWNESS)
 
@@ -333,7 +330,7 @@ def test_deployments_are_looked_after_at_the_first_tick_of_each_period():
             return super().drifted(context, busy)
 
     run(
-        scenario(15.0, workload=arriving(1.0)),
+        scenario(15.0, workload=queries_at(1.0)),
         Compass(runtime=Looking(), watch_every_s=4.0, replan_every_s=2.0),
         3,
     )
@@ -356,7 +353,7 @@ def test_times_out_of_range_are_refused(name, value, allowed):
         Compass(**{name: value})
 
 
-class Board:
+class Board(Remembers):
     """A context at which one query runs on its device and on a server; its last window was bad.
 
     Args:
@@ -392,12 +389,6 @@ class Board:
 
     def plan_of(self, query):
         return self.plan
-
-    def remember(self, key, value, query=None):
-        self.memory[key] = value
-
-    def recall(self, key, query=None):
-        return self.memory.get(key)
 
     def slowness(self):
         assert Watch().drifted(self, ()) == [self.query]
@@ -448,7 +439,7 @@ def test_the_first_window_tells_how_fast_a_device_is():
     SEEN.clear()
     TRUE.clear()
     planner = Seer(search=CmboSearch(warm_start=COLD), runtime=Watch(audit_every_s=0.0))
-    workload = arriving(1.0, 3.0, 5.0, latency_s=4.0, accuracy=0.8)
+    workload = queries_at(1.0, 3.0, 5.0, latency_s=4.0, accuracy=0.8)
     world = run(scenario(150.0, workload=workload), planner, 3)
     assert world.planner_errors == []
     assert len(SEEN) == 3

@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 import polars as pl
 import pytest
-from compass_worlds import ONE_CLOUD, arriving
-from worlds import run, scenario
+from compass_worlds import ONE_CLOUD
+from worlds import queries_at, scenario, tables_of
 
 from planners.compass.compass import Compass
 from planners.compass.runtime.watch import NoRuntime
@@ -203,7 +203,7 @@ class Strict(Keen):
 
 
 def crowd(many):
-    return arriving(*(1.0 + number for number in range(many)), latency_s=1.0, accuracy=0.9)
+    return queries_at(*(1.0 + number for number in range(many)), latency_s=1.0, accuracy=0.9)
 
 
 def decided(scheduler, workload, nodes, horizon_s=40.0, seed=1):
@@ -213,9 +213,7 @@ def decided(scheduler, workload, nodes, horizon_s=40.0, seed=1):
         runtime=NoRuntime(),
         improve_s=0.0,
     )
-    made = run(scenario(horizon_s, workload=workload, nodes=nodes), planner, seed)
-    assert made.planner_errors == []
-    return made.tables.take()
+    return tables_of(scenario(horizon_s, workload=workload, nodes=nodes), planner, seed)
 
 
 class TestInTheWorld:

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from compass_worlds import ONE_CLOUD, arriving, market, with_context
-from worlds import declared, run, scenario
+from compass_worlds import ONE_CLOUD, market, with_context
+from worlds import declared, queries_at, run, scenario
 
 from planners.compass.compass import Compass
 from planners.compass.profiling.profiler import FixedProfiler
@@ -72,7 +72,7 @@ class Searched:
             ]
             self.query = query
 
-        made = with_context(act, arriving(1.0, **slo), budget_s=budget_s, **more)
+        made = with_context(act, queries_at(1.0, **slo), budget_s=budget_s, **more)
         self.runs = made.tables.take()["profiling"]
 
     @property
@@ -100,7 +100,7 @@ class TestWhenItEnds:
 
     def test_it_is_deployed_at_the_clock_of_the_search(self):
         planner = Compass(search=cold())
-        world = scenario(6.0, workload=arriving(1.0, **DEMANDING), nodes=ONE_CLOUD)
+        world = scenario(6.0, workload=queries_at(1.0, **DEMANDING), nodes=ONE_CLOUD)
         decisions = run(world, planner).tables.take()["decisions"]
         made = Searched(cold(), slo=DEMANDING)
         [charged_s] = decisions["charged_s"]
@@ -371,7 +371,7 @@ class TestOffers:
             known = search.beliefs(context, query, here, search_state(context, query))
             assert any(len(its.number) for its in known.candidates(range(10), 0.0, now=-1))
 
-        with_context(act, arriving(1.0, **DEMANDING), nodes=ONE_CLOUD)
+        with_context(act, queries_at(1.0, **DEMANDING), nodes=ONE_CLOUD)
 
 
 class TestRoom:
@@ -414,7 +414,7 @@ class TestRoom:
         found = []
         with_context(
             lambda context: found.append(self.proposed(context, *context.waiting, reference)),
-            arriving(1.0, **slo),
+            queries_at(1.0, **slo),
             nodes=ONE_CLOUD,
         )
         return found[0]
@@ -428,7 +428,7 @@ class TestRoom:
             for query in context.waiting:
                 context.deploy(query, next(context.candidates(query)))
 
-        with_context(act, arriving(1.0, 8.0, **slo), horizon_s=10.0, nodes=ONE_CLOUD)
+        with_context(act, queries_at(1.0, 8.0, **slo), horizon_s=10.0, nodes=ONE_CLOUD)
         return found[0]
 
     @pytest.mark.parametrize("reference", [None, 100.0])
@@ -458,5 +458,5 @@ def test_a_small_budget_is_spent_as_well():
         CmboSearch(warm_start=COLD).run(context, query, market(context), 0.9, improve=False)
         profiled.append(len(search_state(context, query).profiled))
 
-    with_context(act, arriving(1.0), budget_s=0.9)
+    with_context(act, queries_at(1.0), budget_s=0.9)
     assert profiled[0] > 0

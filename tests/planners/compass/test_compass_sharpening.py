@@ -6,7 +6,8 @@ from math import inf
 
 import numpy as np
 import pytest
-from compass_worlds import ONE_CLOUD, arriving, market, with_context
+from compass_worlds import ONE_CLOUD, market, with_context
+from worlds import queries_at
 
 from planners.compass.profiling.estimates import (
     LEAST_VARIANCE,
@@ -122,7 +123,7 @@ class TestProfilers:
             found.extend([alone, by])
 
         slo = {"latency_s": 2.0, "accuracy": 0.8}
-        made = with_context(act, arriving(1.0, **slo, **SPEECH), budget_s=500.0, seed=seed)
+        made = with_context(act, queries_at(1.0, **slo, **SPEECH), budget_s=500.0, seed=seed)
         true = made.tables.take()["profiling"].filter(samples=found[0].count)["true_accuracy"][0]
         return (*found, true)
 
@@ -158,7 +159,7 @@ class TestProfilers:
                 assert by.accuracy == pytest.approx(mean, abs=0.2)
                 verdicts.append(by.verdict)
 
-        with_context(act, arriving(1.0, accuracy=0.8, **SPEECH), budget_s=500.0)
+        with_context(act, queries_at(1.0, accuracy=0.8, **SPEECH), budget_s=500.0)
         assert verdicts[0] is not None
         assert verdicts[1] is None
 
@@ -184,7 +185,7 @@ class TestSearch:
 
         with_context(
             act,
-            arriving(1.0, latency_s=2.0, accuracy=0.97, **SPEECH),
+            queries_at(1.0, latency_s=2.0, accuracy=0.97, **SPEECH),
             nodes=ONE_CLOUD,
             budget_s=500.0,
         )

@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 import pytest
-from compass_worlds import ONE_CLOUD, arriving, market, with_context
+from compass_worlds import ONE_CLOUD, market, with_context
+from worlds import queries_at
 
 from planners.compass.runtime.fleet import recover_lost
 from planners.compass.runtime.orders import order, orders_of
@@ -37,7 +38,7 @@ class Lost:
     def __init__(self, lost: tuple[str, ...], other: bool) -> None:
         self.lost, self.other = lost, other
         self.looked_at: set[int] | None = None
-        with_context(self.act, arriving(1.0, 1.9), nodes=ONE_CLOUD)
+        with_context(self.act, queries_at(1.0, 1.9), nodes=ONE_CLOUD)
 
     def act(self, context: PlanningContext) -> None:
         if context.running and self.looked_at is None:
@@ -108,6 +109,6 @@ def test_plans_of_a_regrouping_are_not_ordered_once_their_profiles_are_lost():
             missing.append(to_order(context, last, CMBO.model.choices))
         assert context.recall(REPACK).offers == {}
 
-    with_context(act, arriving(1.0), nodes=ONE_CLOUD)
+    with_context(act, queries_at(1.0), nodes=ONE_CLOUD)
     assert len(missing[0]) == 1
     assert missing[1] == []
