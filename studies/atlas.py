@@ -93,11 +93,11 @@ def headline(found: pl.DataFrame, planners: tuple[str, ...]) -> str:
         share = {name: best_share(found, name, metric) for name in planners}
         name = max(planners, key=lambda each: share[each])
         middle, low, high = (f"{100 * each:.0f}" for each in share[name])
-        parts.append(f"`{name}` in {middle} % [{low}, {high}] of them by {WORDS[metric]}")
+        parts.append(f"`{name}` by {WORDS[metric]} ({middle} % [{low}, {high}] of them)")
     return (
-        f"compares planners in {len(found)} scenes. Most often the best, or tied with the best, is "
-        f"{', and '.join(parts)}. Scenes are left out if their seeds do not decide, or if no "
-        "planner serves a tenth of the queries' time."
+        f"compares planners in {len(found)} scenes. Among the scenes that its seeds decide, the "
+        f"best or tied with the best is most often {' and '.join(parts)}. Scenes in which no "
+        "planner serves a tenth of the queries' time are left out."
     )
 
 

@@ -83,6 +83,7 @@ def _work(task: Task) -> None:
 
 def _warm(overrides: tuple[str, ...]) -> None:
     _run(Task(0, 0, 0, 1, overrides, 0.0), [0], lambda _: None)
+    give_back_memory()
     gc.freeze()  # What stays loaded would slow down each later collection.
 
 

@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -34,5 +35,6 @@ def give_back_memory() -> None:
     as much as it uses.
     """
     gc.collect()
-    with suppress(OSError, AttributeError):  # Only glibc has this function.
-        ctypes.CDLL(None).malloc_trim(0)
+    if sys.platform == "linux":
+        with suppress(AttributeError):  # Not every C library has this function.
+            ctypes.CDLL(None).malloc_trim(0)

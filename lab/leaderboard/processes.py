@@ -146,6 +146,9 @@ def end_below(parent: int, spared: Collection[int] = ()) -> None:
             with suppress(OSError):
                 os.kill(each, signal.SIGKILL)
         sleep(0.01)
+        for each in found:
+            with suppress(OSError):  # It is no child of this process.
+                os.waitpid(each, os.WNOHANG)
 
 
 def end_own() -> None:

@@ -129,6 +129,8 @@ def _moved_to(final: Path) -> Iterator[Path]:
     shutil.rmtree(aside, ignore_errors=True)
     try:
         yield aside
+        if not (final / SUMMARY).exists():  # An incomplete one is of no use.
+            shutil.rmtree(final, ignore_errors=True)
         with suppress(OSError):  # Another call has made the same in the meantime.
             aside.rename(final)
     finally:
