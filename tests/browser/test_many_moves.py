@@ -9,7 +9,7 @@ import random
 from collections import defaultdict
 from contextlib import suppress
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 
 import numpy as np
 import pytest
@@ -19,6 +19,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 MOVES, WARM_UP = int(os.environ.get("COMPASS_MOVES", "1000")), 100
 MOST_GROWTH_MB = 50
+IDLE_S = 120
+"""Longest wait for the runs that are under way, before memory is measured."""
 SETTLED_MS = 1500
 """Wait for the page to take a move; without a sign by then, the control was where it was."""
 KEYS = ("ArrowLeft", "ArrowRight", "PageUp", "PageDown", "Home", "End")
@@ -76,17 +78,32 @@ def move_at_random(page, draw):
         one.click()
 
 
+def children(pid):
+    """Return the processes that a process started."""
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def wait_until_idle(server):
+    """Wait until the server's processes make no run, which would take memory of its own."""
+
+    def spent():
+        stats = [Path(f"/proc/{each}/stat").read_text() for each in children(server.pid)]
+        return [one.rpartition(")")[2].split()[11:13] for one in stats]
+
+    before, until_s = None, monotonic() + IDLE_S
+    while before != (before := spent()) and monotonic() < until_s:
+        sleep(1)
+
+
 def memory_mb(server, page, browser):
     """Return the memory of the server, of its processes, of the page's heap, and of its process."""
+    wait_until_idle(server)
 
     def resident(pid):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith("VmRSS:"):
                 return int(line.split()[1]) / 1024
         return 0.0
-
-    def children(pid):
-        return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
     own = page.context.new_cdp_session(page)
     own.send("HeapProfiler.collectGarbage")
