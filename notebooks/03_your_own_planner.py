@@ -212,7 +212,7 @@ sns.move_legend(axes, "center left", bbox_to_anchor=(1, 0.5), title="seed")
 plt.show()
 
 # %% [markdown]
-# Goodput differs more between seeds (the colours) than between planners. So compare planners by
+# Goodput differs as much between seeds (the colours) as between planners. So compare planners by
 # their difference *on the same seed*. Against `CheapestFeasible`:
 
 # %%
