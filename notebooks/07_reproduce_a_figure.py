@@ -7,8 +7,8 @@
 # from these times. Does this claim hold here?
 #
 # This is a small version of `python -m studies surrogates`; the [page of the
-# evaluation](../docs/evidence/reproduction/index.md#figure-8-error-of-the-surrogates-by-number-of-profiled-plans) has the large one. It
-# needs a checkout of the project, because `studies` is not part of the installed package.
+# reproduction](../docs/evidence/reproduction/index.md#figure-8-error-of-the-surrogates-by-number-of-profiled-plans)
+# has the large one. It needs a checkout of the project, because `studies` is not part of the installed package.
 
 # %%
 import os

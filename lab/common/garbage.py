@@ -1,4 +1,4 @@
-"""Garbage collection in the process of a command."""
+"""Garbage collection and memory of a process."""
 
 import ctypes
 import gc

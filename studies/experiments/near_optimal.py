@@ -6,8 +6,8 @@ the gap in goodput is split into parts that add up. The study also evaluates the
 planning model, and compares them with the model's optimum for the same queries
 (`studies.probes.model_objective`).
 
-The world is smooth: the planning model knows steady links and machines that are up, so in the rough
-world even the ILP serves only 70 % of its own optimum.
+The world is smooth, because the planning model knows neither links whose capacity changes nor
+machines that boot.
 """
 
 from collections.abc import Iterator, Mapping

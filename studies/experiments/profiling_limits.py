@@ -35,6 +35,8 @@ LIMITS = {
 """The name of each limit in tables, and its values."""
 
 DEFAULT = {"items": 100, "boards": 4}
+"""The value of each limit while the other one varies."""
+
 METRICS = (GOODPUT, COST)
 
 
@@ -76,7 +78,7 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
     frame = found(rows)
     yield (
         "Ratios above 1 are in favour of Compass. The cost is that of an hour in which a query "
-        f"meets its SLO. Where one limit varies, the other is {DEFAULT['items']} items or "
+        f"meets its SLO. While one limit varies, the other stays at {DEFAULT['items']} items or "
         f"{DEFAULT['boards']} boards."
     )
     yield ""
