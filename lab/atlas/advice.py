@@ -9,8 +9,8 @@ import polars as pl
 from scipy.stats import binomtest
 
 from lab.atlas.axes import AXES, CATEGORIES, ORDERED, Ordered
-from lab.atlas.race import ACTIVE, GOODPUT, Raced, Row, race
-from lab.atlas.runs import Plan
+from lab.atlas.race import ACTIVE, GOODPUT
+from lab.atlas.runs import Plan, again
 from lab.atlas.verdicts import Outcome
 from scenarios.numerics import Ints
 
@@ -34,7 +34,7 @@ def verdicts(runs: pl.DataFrame, plan: Plan) -> pl.DataFrame:
     """
     rows = []
     for _, part in runs.group_by("cell", maintain_order=True):
-        raced = _again(part, plan)
+        raced = again(part.to_dicts(), plan)
         first = part.row(0, named=True)
         row = {"cell": first["cell"], **{axis.name: first[axis.name] for axis in AXES}}
         last = part.filter(pl.col("seed") == pl.col("seed").max())["planner"].to_list()
@@ -53,16 +53,6 @@ def verdicts(runs: pl.DataFrame, plan: Plan) -> pl.DataFrame:
 def _lead(runs: pl.DataFrame, metric: str) -> float | None:
     means = runs.group_by("planner").agg(pl.col(metric).mean())[metric].sort(descending=True)
     return None if len(means) < 2 or not means[1] else float(means[0] / means[1] - 1)
-
-
-def _again(part: pl.DataFrame, plan: Plan) -> Raced:
-    stored = {(row["planner"], row["seed"]): row for row in part.iter_rows(named=True)}
-    cell = part["cell"][0]
-
-    def measure(planner: str, numbers: Sequence[int]) -> list[Row]:
-        return [stored[planner, plan.seed(cell, number)] for number in numbers]
-
-    return race(plan.planners, measure, plan.looks, plan.metrics)
 
 
 def shares(found: pl.DataFrame, planners: Sequence[str], metric: str) -> pl.DataFrame:

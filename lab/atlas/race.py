@@ -30,7 +30,7 @@ METRICS, ACTIVE, BILL = (GOODPUT, PER_DOLLAR), "active", "usd_per_hour"
 query met it per dollar, for machines, egress and profiling together. `ACTIVE` is the mean number of
 living queries, and `BILL` the dollars per hour."""
 
-LOOKS = Looks((3, 6, 12, 20), error=0.1)
+LOOKS = Looks((3, 6, 12, 24), error=0.1)
 FORECAST_FROM = 12
 """Number of seeds after which a cell that would stay undecided gets no more."""
 
@@ -46,6 +46,7 @@ class Raced:
     verdicts: Mapping[str, CellVerdict]  # by metric
     rows: Sequence[Row]
     seeds: int
+    over: bool = True  # whether no further seed would be run
 
 
 def race(
@@ -53,13 +54,20 @@ def race(
     measure: Measure,
     looks: Looks = LOOKS,
     metrics: Sequence[str] = METRICS,
+    most: int | None = None,
 ) -> Raced:
-    """Compare planners by some of `METRICS` on more and more seeds; see the module."""
+    """Compare planners by some of `METRICS` on more and more seeds; see the module.
+
+    A race that stops for now after ``most`` seeds, the number of a look, can go on later.
+    """
     found: dict[str, list[Row]] = {name: [] for name in planners}
     left = {metric: list(planners) for metric in metrics}
     verdicts: dict[str, CellVerdict] = {}
+    so_far: dict[str, CellVerdict] = {}
     before = 0
     for seeds in looks.seeds:
+        if most is not None and seeds > most:
+            break
         open_ = [metric for metric in metrics if metric not in verdicts]
         for name in planners:
             if any(name in left[metric] for metric in open_):
@@ -76,26 +84,26 @@ def race(
             break
         for metric in open_:
             values = {name: _values(found[name], metric) for name in left[metric]}
-            verdict = _final(values, looks, seeds)
-            if verdict is not None:
-                verdicts[metric] = verdict
+            so_far[metric] = judged(values, error)
+            if _is_final(so_far[metric], values, looks, seeds):
+                verdicts[metric] = so_far[metric]
             else:
                 dropped = hopeless(values, error)
                 left[metric] = [name for name in left[metric] if name not in dropped]
         before = seeds
         if len(verdicts) == len(metrics):
             break
-    return Raced(verdicts, [row for rows in found.values() for row in rows], before)
+    over = len(verdicts) == len(metrics)
+    rows = [row for rows in found.values() for row in rows]
+    return Raced({**so_far, **verdicts}, rows, before, over)
 
 
-def _final(values: Mapping[str, Values], looks: Looks, seeds: int) -> CellVerdict | None:
-    """Return the verdict after a look, or None if further looks may decide."""
-    verdict = judged(values, looks.error_at(seeds))
+def _is_final(verdict: CellVerdict, values: Mapping[str, Values], looks: Looks, seeds: int) -> bool:
+    """Return whether no further look may change the verdict of this one."""
     if verdict.outcome is not Outcome.UNDECIDED or seeds == looks.most:
-        return verdict
+        return True
     last = looks.error_at(looks.most)
-    futile = seeds >= FORECAST_FROM and out_of_reach(values, verdict, last, looks.most)
-    return verdict if futile else None
+    return seeds >= FORECAST_FROM and out_of_reach(values, verdict, last, looks.most)
 
 
 def _values(rows: Sequence[Row], metric: str) -> Values:

@@ -17,7 +17,7 @@ from joblib import Parallel, delayed
 
 from lab.analysis.sequential import Looks
 from lab.atlas.axes import PRICE, Cell
-from lab.atlas.race import GOODPUT, LOOKS, METRICS, PER_DOLLAR, Row, race
+from lab.atlas.race import GOODPUT, LOOKS, METRICS, PER_DOLLAR, Raced, Row, race
 from lab.common.atomic_write import written_aside
 from lab.common.console import say
 from lab.common.errors import InputError, one_line
@@ -41,6 +41,9 @@ class Length:
 
 
 SHORT, FULL = Length(), Length(12.0, 2.0)
+BROAD = 12
+"""Number of seeds up to which all cells are raced before any goes on."""
+
 FIRST_SEED, SEEDS_PER_CELL = 10_000, 100
 """The first seed of cell 0, and how many seeds each cell has for itself. Seeds of other studies and
 of tests are smaller."""
@@ -108,17 +111,32 @@ def goodput_and_active(
     return float(met_s) / (horizon_s - warm_up_s), float(active_s) / (horizon_s - warm_up_s)
 
 
-class CellRuns:
-    """Makes the runs of one cell."""
+def again(stored: Sequence[Row], plan: Plan) -> Raced:
+    """Return the race in a cell as far as its stored rows, at least one, have come."""
+    first = plan.seed(stored[0]["cell"], 0)
+    seeds = max(row["seed"] for row in stored) - first + 1
+    known = {(row["planner"], row["seed"] - first): row for row in stored}
 
-    def __init__(self, number: int, cell: Cell, plan: Plan) -> None:
+    def measure(planner: str, numbers: Sequence[int]) -> list[Row]:
+        return [known[planner, number] for number in numbers]
+
+    return race(plan.planners, measure, plan.looks, plan.metrics, seeds)
+
+
+class CellRuns:
+    """Makes the runs of one cell, apart from those that are stored."""
+
+    def __init__(self, number: int, cell: Cell, plan: Plan, stored: Sequence[Row] = ()) -> None:
         self._number, self._cell, self._plan = number, cell, plan
+        self._stored = {(row["planner"], row["seed"]): row for row in stored}
 
     def __call__(self, planner: str, numbers: Sequence[int]) -> list[Row]:
         """Make the runs of a planner on seeds with some numbers; return a row for each."""
         return [self._row(planner, self._plan.seed(self._number, each)) for each in numbers]
 
     def _row(self, planner: str, seed: int) -> Row:
+        if (planner, seed) in self._stored:
+            return self._stored[planner, seed]
         started = process_time()
         given, config = composed(
             [*overrides(self._cell, self._plan.length, planner), f"seed={seed}"]
@@ -221,37 +239,50 @@ class Atlas:
         return held(self.directory, f"--out {self.directory}: another command extends this atlas")
 
     def extend(self, cells: Mapping[int, Cell], processes: int, until_s: float) -> list[str]:
-        """Make the runs of those of some numbered cells that are missing.
+        """Race in some numbered cells: in all of them up to `BROAD` seeds, then to the end.
 
         No cell is started after ``until_s`` seconds. Returns the sentences of cells that failed.
         """
-        known = {row["cell"] for row in self.rows}
-        missing = {number: cell for number, cell in cells.items() if number not in known}
-        started, before_s, failures = perf_counter(), self.wall_s, []
+        started, before_s, failures = perf_counter(), self.wall_s, dict[int, str]()
         self.processes = processes
+        by_cell: dict[int, list[Row]] = {}
+        for row in self.rows:
+            by_cell.setdefault(row["cell"], []).append(row)
 
-        def in_time() -> Iterator[tuple[int, Cell]]:
-            for each in missing.items():
+        def due(most: int) -> Iterator[tuple[int, Cell, list[Row]]]:
+            for number, cell in cells.items():
+                stored = by_cell.get(number, [])
+                if number in failures or (stored and not self._goes_on(stored, most)):
+                    continue
                 if perf_counter() - started > until_s:
                     return
-                yield each
+                yield number, cell, stored
 
         prepare_workers()
-        make = delayed(partial(_attempt, self.plan))
-        with on_cluster():
-            ended = Parallel(processes, return_as="generator_unordered", pre_dispatch=processes)(
-                make(number, cell) for number, cell in in_time()
-            )
-        for done, (number, rows) in enumerate(told_if_killed(ended), start=1):
-            self.wall_s = before_s + perf_counter() - started
-            if isinstance(rows, Exception):
-                failures.append(f"cell {number}: {one_line(rows)}")
-                say(f"  {failures[-1]}")
-                continue
-            self.rows += rows
-            self._write()
-            say(f"  {done}/{len(missing)} cell {number}: {len(rows)} runs, {self.wall_s:.0f} s")
-        return failures
+        for most in (BROAD, self.plan.looks.most):
+            make = delayed(partial(_attempt, self.plan, most))
+            with on_cluster():
+                ended = Parallel(
+                    processes, return_as="generator_unordered", pre_dispatch=processes
+                )(make(*each) for each in due(most))
+            for number, rows in told_if_killed(ended):
+                self.wall_s = before_s + perf_counter() - started
+                if isinstance(rows, Exception):
+                    failures[number] = f"cell {number}: {one_line(rows)}"
+                    say(f"  {failures[number]}")
+                    continue
+                by_cell[number] = rows
+                self.rows = [row for each in by_cell.values() for row in each]
+                self._write()
+                done = len(by_cell.keys() & cells.keys())
+                say(f"  {done}/{len(cells)} cell {number}: {len(rows)} runs, {self.wall_s:.0f} s")
+        return list(failures.values())
+
+    def _goes_on(self, stored: Sequence[Row], most: int) -> bool:
+        """Return whether a cell with stored rows needs more of its first ``most`` seeds."""
+        raced = again(stored, self.plan)
+        looks = self.plan.looks.seeds
+        return not raced.over and any(raced.seeds < look <= most for look in looks)
 
     def _write(self) -> None:
         with written_aside(self.directory / RUNS) as aside:
@@ -264,9 +295,12 @@ class Atlas:
             aside.write_text(text, encoding="utf-8")
 
 
-def _attempt(plan: Plan, number: int, cell: Cell) -> tuple[int, list[Row] | Exception]:
+def _attempt(
+    plan: Plan, most: int, number: int, cell: Cell, stored: Sequence[Row]
+) -> tuple[int, list[Row] | Exception]:
+    measure = CellRuns(number, cell, plan, stored)
     try:
-        raced = race(plan.planners, CellRuns(number, cell, plan), plan.looks, plan.metrics)
+        raced = race(plan.planners, measure, plan.looks, plan.metrics, most)
         return number, list(raced.rows)
     except Exception as error:
         return number, error

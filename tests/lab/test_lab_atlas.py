@@ -1,6 +1,7 @@
 """The regime atlas: looks, verdicts, the race, the design, the tree and the command."""
 
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import polars as pl
 import pytest
 
 from lab.analysis.sequential import Looks, surely_positive
+from lab.atlas import runs
 from lab.atlas.advice import shares, tree, verdicts, words_of
 from lab.atlas.axes import (
     AXES,
@@ -22,10 +24,18 @@ from lab.atlas.axes import (
 from lab.atlas.race import GOODPUT, METRICS, Row, race
 from lab.atlas.rerun import Again, compared
 from lab.atlas.reversals import changes
-from lab.atlas.runs import FIRST_SEED, SHORT, Atlas, Length, Plan, overrides
+from lab.atlas.runs import (
+    FIRST_SEED,
+    SEEDS_PER_CELL,
+    SHORT,
+    Atlas,
+    Length,
+    Plan,
+    overrides,
+)
 from lab.atlas.verdicts import Outcome, Values, hopeless, judged, nobody_serves
 from lab.common.errors import InputError
-from lab.config.compose import compose
+from lab.config.compose import Setup, compose
 
 SOME = np.array([10.0, 11.0, 9.0, 10.5, 9.5, 10.2])
 
@@ -154,6 +164,15 @@ def test_a_race_drops_planners_that_are_far_below() -> None:
     assert raced.verdicts[GOODPUT].outcome is Outcome.TIE
 
 
+def test_a_race_that_stopped_for_now_goes_on_as_if_it_had_not() -> None:
+    measure = _measure({"good": 10.0, "near": 9.0}, [])
+    whole = race(("good", "near"), measure, Looks((3, 6, 12), 1e-6))  # type: ignore[arg-type]
+    part = race(("good", "near"), measure, Looks((3, 6, 12), 1e-6), most=6)  # type: ignore[arg-type]
+    assert (whole.seeds, whole.over, part.seeds, part.over) == (12, True, 6, False)
+    assert part.rows == [row for name in (0, 12) for row in whole.rows[name : name + 6]]
+    assert {each.outcome for each in part.verdicts.values()} == {Outcome.UNDECIDED}
+
+
 def test_a_longer_design_begins_with_the_shorter_one() -> None:
     short, long = design(6, 3), design(20, 3)
     assert [each.values for each in short] == [each.values for each in long[:6]]
@@ -241,6 +260,34 @@ def test_an_atlas_is_resumed_and_its_verdicts_follow_from_the_table(tmp_path: ob
     assert found[f"{GOODPUT}_verdict"][0] in (*plan.planners, *map(str, Outcome))
     with pytest.raises(InputError, match="has an atlas with design_seed=0, not 1"):
         Atlas(tmp_path, Plan(plan.planners, 1, plan.length, plan.looks))  # type: ignore[arg-type]
+
+
+def test_undecided_cells_go_on_once_all_cells_have_had_their_first_seeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[tuple[int, str]] = []
+
+    def result_of(setup: Setup) -> int:
+        [planner] = setup.planners
+        ran.append((setup.seed, planner))
+        return setup.seed
+
+    def measured(seed: int, cell: Cell, length: Length) -> Row:
+        own = float(np.random.default_rng(len(ran)).normal())
+        return {**dict.fromkeys(METRICS, 5 + own), "active": 20.0 + seed % 7, "usd_per_hour": 1.0}
+
+    monkeypatch.setattr(runs, "result_of", result_of)
+    monkeypatch.setattr(runs, "measured", measured)
+    monkeypatch.setattr(runs, "BROAD", 4)
+    plan = Plan(("cheapest_feasible", "static_plan"), looks=Looks((3, 5), 1e-6))
+    cells = dict(enumerate(design(2, 0)))
+    assert Atlas(tmp_path, plan).extend(cells, 1, 1e9) == []
+    order = [(seed - FIRST_SEED) // SEEDS_PER_CELL for seed, _ in ran]
+    assert [each for each, _ in groupby(order)] == [0, 1, 0, 1]
+    assert order.count(0) == order.count(1) == 2 * 5
+    assert len({*ran}) == len(ran)  # no run is repeated
+    assert Atlas(tmp_path, plan).extend(cells, 1, 1e9) == []
+    assert len(ran) == 4 * 5
 
 
 @pytest.mark.parametrize(
