@@ -1,17 +1,21 @@
 """Run studies by name or by the paper's figure, or write the evaluation page.
 
-Results are stored for the page, except those of runs with --quick or --planners.
+Results are stored for the page, except those of runs with --quick or --planners, or on seeds below
+2000, which are for building.
 """
 
 import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+import polars as pl
+
 from lab.common.errors import InputError
 from lab.run_cache.jobs import CACHE, RunError, at_a_time
 from lab.runs.run_directory import write_aside
 from studies import page
 from studies.common import store
+from studies.common.verdicts import FIRST_SEED
 from studies.options import add_options
 from studies.registry import BEYOND, FIGURES, STUDIES, TOGETHER, chosen
 from studies.steps import Made, judged, run, scale_of
@@ -65,7 +69,8 @@ def main(arguments: list[str]) -> int:
 
 def _show(name: str, made: Made, options: Namespace) -> None:
     """Store the result of a complete study of the page; print its tables and verdicts."""
-    if name in BEYOND and not options.quick and not options.planners:
+    reported = made.frame.select((pl.col("seed") >= FIRST_SEED).all()).item()
+    if name in BEYOND and reported and not options.quick and not options.planners:
         seeds = "" if options.seeds is None else f" --seeds {options.seeds[0]}"
         about = store.StudyHeader(
             f"python -m studies {name}{seeds}", made.seeds, made.core_s, made.runs

@@ -2,6 +2,7 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -338,6 +339,20 @@ def test_seeds_are_given_as_a_number_or_a_list(told, seeds, monkeypatch):
     monkeypatch.setattr("studies.steps.make", make)
     with pytest.raises(StoppedError):
         main(["surrogates", "--seeds", told])
+
+
+@pytest.mark.parametrize(("first", "kept"), [(0, []), (2000, ["near_optimal"])])
+def test_results_are_stored_unless_a_seed_is_one_for_building(first, kept, monkeypatch):
+    made = pl.DataFrame({"seed": [first, first + 2000]})
+    wrote = []
+    monkeypatch.setattr(
+        "studies.__main__.run",
+        lambda *_: SimpleNamespace(frame=made, rows=[], seeds=2, core_s=1.0, runs=2),
+    )
+    monkeypatch.setattr("studies.__main__.store.write", lambda name, *_: wrote.append(name))
+    monkeypatch.setattr(STUDIES["near_optimal"], "lines", lambda _: iter(()))
+    assert main(["near_optimal", "--seeds", f"{first},{first + 2000}"]) == 0
+    assert wrote == kept
 
 
 def test_an_unknown_study_is_told_with_the_nearest_name(capsys):
