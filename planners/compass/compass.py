@@ -1,12 +1,12 @@
 """Compass: selective profiling, constrained Bayesian optimisation, matching, and monitoring."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from planners.common.orders import give_up
-from planners.common.ranges import InRange, NonNegative, Positive
-from planners.common.stays import note_stays
+from planners.common.ranges import BelowOne, InRange, NonNegative, Positive
+from planners.common.stays import expected_stay_s, note_stays
 from planners.compass.runtime.audits import AUDITS
 from planners.compass.runtime.fleet import recover_lost, standing_of
 from planners.compass.runtime.orders import (
@@ -77,7 +77,9 @@ class Compass(InRange, Planner):
             profiling step can exceed it, and so can the search for a poorly served query.
         improve_s: planning seconds of a query's background search at each check; 0 turns it off.
         pause_s: seconds after which a query that has no plan or was released is planned again.
-        known_for_s: seconds for which the last bid of a refused query is reused.
+        known_for_s: seconds for which the last bid of a refused query is reused, at least.
+        known_for: share of a query's expected stay for which this bid is reused, at least; and the
+            pause of a query without a feasible plan whose search is over, if above ``pause_s``.
         watch_every_s: seconds between two checks of all deployments.
         replan_every_s: seconds between two ticks, at which waiting queries can get free resources.
     """
@@ -91,6 +93,7 @@ class Compass(InRange, Planner):
     improve_s: NonNegative = 1.0
     pause_s: NonNegative = 10.0
     known_for_s: NonNegative = 60.0
+    known_for: BelowOne = 0.1
     watch_every_s: Positive = 5.0
     replan_every_s: Positive = 1.0
 
@@ -109,8 +112,10 @@ class Compass(InRange, Planner):
         busy, held_up = self._carry_out(context, market)
         if held_up and context.trigger == "tick" and not look:
             return  # freed room is reserved for queries that move
-        waste = self.search.model.waste
-        asking = retries(context, market, self.pause_s, self.known_for_s, waste, busy)
+        stay_s = self.known_for * expected_stay_s(context)
+        pause_s = self._pauses(context, max(self.pause_s, stay_s))
+        known_for_s = max(self.known_for_s, stay_s)
+        asking = retries(context, market, pause_s, known_for_s, self.search.model.waste, busy)
         further = self._to_search_further(context, asking) if look and self.improve_s else ()
         new = self._serve(context, market, busy, asking, further)
         if look:
@@ -134,6 +139,21 @@ class Compass(InRange, Planner):
         return Market(pools, prices, standing, self.scheduler.worth)
 
     # Waiting queries
+
+    def _pauses(self, context: PlanningContext, longer_s: float) -> Callable[[Query], float]:
+        """Return a function that returns a query's pause.
+
+        It is ``longer_s`` if the query's search is over and found no feasible plan: only what is
+        learned from others, or a better link, can help it then.
+        """
+
+        def pause_s(query: Query) -> float:
+            found = seen_search_state(context, query.id)
+            if found is None or not found.over(self.budget_s):
+                return self.pause_s
+            return self.pause_s if found.offers and found.offers[0].feasible else longer_s
+
+        return pause_s
 
     def _serve(
         self,
@@ -189,7 +209,7 @@ class Compass(InRange, Planner):
         left = (
             number
             for number, found in zip(refused, every, strict=True)
-            if not found.exhausted and found.spent_s < self.budget_s
+            if not found.over(self.budget_s)
         )
         return set(islice(left, context.world.cluster.profiling.searches))
 

@@ -206,7 +206,7 @@ class Retries:
     """Decides which waiting queries bid in a call."""
 
     context: PlanningContext
-    pause_s: float  # pause of a query that was released or has no plan
+    pause_s: Callable[[Query], float]  # pause of a query that was released or has no plan
     hopeful: Collection[int] = ()  # refused queries with an affordable plan that has room
     refused: Collection[int] = ()  # other refused queries, which do not bid
 
@@ -216,13 +216,15 @@ class Retries:
             return True
         if query.id in self.refused:
             return False
-        return self.context.trigger == "recovery" or rested(self.context, query, self.pause_s)
+        return self.context.trigger == "recovery" or rested(
+            self.context, query, self.pause_s(query)
+        )
 
 
 def retries(
     context: PlanningContext,
     market: Market,
-    pause_s: float,
+    pause_s: Callable[[Query], float],
     known_for_s: float,
     waste: float,
     busy: Collection[int],

@@ -10,11 +10,12 @@ configurations that it has not profiled yet but other queries want.
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
-from planners.common.ranges import Count, InRange, NonNegative
-from planners.common.stays import share_of_stay
+from planners.common.ranges import BelowOne, Count, InRange, NonNegative
+from planners.common.stays import expected_stay_s, share_of_stay
 from planners.common.windows import forgiven, window_s
 from planners.compass.runtime.orders import orders_of
 from planners.compass.scheduling.station_table import StationTable
@@ -25,8 +26,8 @@ from scenarios.numerics import Ints
 from scenarios.queries import Query
 from sim import Choices, Plan, PlanningContext
 
-REPACK, REPACKED_S = "compass repack", "compass repacked"
-"""Keys of the records of the regrouping under way, and of the time of the last attempt."""
+REPACK, REPACKED = "compass repack", "compass repacked"
+"""Keys of the records of the regrouping under way, and of the last `Attempt`."""
 
 LEAST_HOPE = 0.05
 """The least probability of meeting the floor at which an unprofiled configuration is tried.
@@ -40,6 +41,13 @@ class PendingRepack:
     since_s: float  # time at which it was found
     offers: Mapping[int, Offer | None]  # new plan of each query that moves; None to release it
     wanting: frozenset[int]  # queries that were not served well
+
+
+class Attempt(NamedTuple):
+    """The last attempt to find a regrouping."""
+
+    at_s: float
+    wait_s: float  # least time from then to the next attempt
 
 
 class Regrouping(ABC):
@@ -81,7 +89,9 @@ class ShareStations(InRange, Regrouping):
     This departs from the paper, which describes only the matching of queries and plans.
 
     Args:
-        every_s: shortest time between two attempts, in seconds.
+        every_s: shortest time between two attempts, in seconds. It doubles after each attempt in
+            vain, up to ``longest``.
+        longest: longest time between two attempts, as a share of the expected stay of queries.
         most_queries: largest number of queries in one attempt. The running queries among them are
             those that pay most.
         most_configurations: number of configurations among which shared stations are chosen.
@@ -90,15 +100,16 @@ class ShareStations(InRange, Regrouping):
     """
 
     every_s: NonNegative = 10.0
+    longest: BelowOne = 0.1
     most_queries: Count = 32
     most_configurations: Count = 12
     switch: NonNegative = 0.1
     gain: NonNegative = 0.25
 
     def due(self, context: PlanningContext) -> bool:
-        """Return whether ``every_s`` has passed since the last attempt."""
-        last_s: float | None = context.recall(REPACKED_S)
-        return last_s is None or context.now_s >= last_s + self.every_s
+        """Return whether it is time for the next attempt."""
+        last: Attempt | None = context.recall(REPACKED)
+        return last is None or context.now_s >= last.at_s + last.wait_s
 
     def repack(
         self, context: PlanningContext, market: Market, search: Search, wanting: Sequence[Query]
@@ -107,7 +118,10 @@ class ShareStations(InRange, Regrouping):
         orders = orders_of(context)
         if not wanting:
             return None
-        context.remember(REPACKED_S, context.now_s)
+        last: Attempt | None = context.recall(REPACKED)
+        wait_s = 2 * (self.every_s if last is None else last.wait_s)
+        wait_s = max(self.every_s, min(wait_s, self.longest * expected_stay_s(context)))
+        context.remember(REPACKED, Attempt(context.now_s, wait_s))
         ordered = Fleet.of({query: order.uses for query, order in orders.items()})
         looked_at = self._looked_at(context, market, wanting, {*orders, *context.world.loading})
         switch = np.array([self._moving(context, query) for query in looked_at])
@@ -121,6 +135,7 @@ class ShareStations(InRange, Regrouping):
             chosen = table.matched()
             if not self._pays(table, chosen):
                 return None
+        context.remember(REPACKED, Attempt(context.now_s, self.every_s))
         return PendingRepack(
             context.now_s, table.changes(chosen), frozenset(query.id for query in wanting)
         )

@@ -66,13 +66,13 @@ TYPICAL_VARIANCE, TYPICAL_ITEMS = 0.05, 4.0
 COMMON_ITEMS = 64.0
 """Number of items as which a data set's item variance counts for a configuration."""
 
-MOST_MEANS = 256
+MOST_MEANS = 128
 """Most measured means of other queries that are used, because time grows with their cube."""
 
 REMEMBERED = 64
 """Number of priors that are remembered, each of C x C numbers."""
 
-LEAST_WEIGHT = 1e-6
+LEAST_WEIGHT = 1e-3
 """Models with less than this share of the probability are left out of an average."""
 
 EXACT = 100_000

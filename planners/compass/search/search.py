@@ -150,7 +150,8 @@ class Search(InRange, ABC):
         known = beliefs.configurations
         certain = self.profiler.decision.certainty is not None
         # With a stated certainty, configurations are proposed again while more items can pay.
-        tried, stale, ended = set() if certain else set(known.profiled), 0, False
+        tried, stale = set() if certain else set(known.profiled), 0
+        ended = learned = False
         # without planning seconds, nothing is profiled, so the search is not exhausted
         if certain:
             beliefs.assume(self.most_offers)  # from what other queries have shown since then
@@ -172,6 +173,7 @@ class Search(InRange, ABC):
             if shown is None:
                 break  # the rest of the budget is too small
             beliefs.learn(step.index, shown)
+            learned = True
             cheapest = beliefs.cheapest()
             gains = cheapest is not None and (best is None or cheapest < best * (1 - least_gain))
             stale = 0 if gains else stale + 1
@@ -179,7 +181,7 @@ class Search(InRange, ABC):
             if best is not None and stale >= self.patience:
                 ended = True
                 break
-        if certain:
+        if certain and learned:
             beliefs.assume(self.most_offers)
         offers = beliefs.offers(self.most_offers)
         grown = len(known.profiled) > len(before.profiled)

@@ -124,6 +124,10 @@ class SearchState:
         """Total number of measured items over all configurations."""
         return sum(seen.count for seen in self.profiled.values())
 
+    def over(self, budget_s: float) -> bool:
+        """Return whether no further search is worthwhile, or the budget is spent."""
+        return self.exhausted or self.spent_s >= budget_s
+
     @cached_property
     def thinnest(self) -> float:
         """The least use of the backhaul by an offer that uses it, or 0 if none does."""

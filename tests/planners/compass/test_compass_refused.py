@@ -51,7 +51,7 @@ class Board(Remembers):
         uses = {-1 - at: station(at, share) for at, share in enumerate(self.standing)}
         standing = Standing(Fleet.of(uses), TAKES, POOLS)
         market = Market(POOLS, np.array([price, 0.0]), standing)
-        return retries(self, market, PAUSE_S, KNOWN_FOR_S, WASTE, busy)
+        return retries(self, market, lambda _: PAUSE_S, KNOWN_FOR_S, WASTE, busy)
 
     def asked(self, price, busy=()):
         asked = self.retries(price, busy)

@@ -11,8 +11,10 @@ from worlds import queries_at, run, scenario, tables_of
 
 from planners.compass.compass import Compass
 from planners.compass.runtime.watch import NoRuntime
+from planners.compass.scheduling import repacking
 from planners.compass.scheduling.repacking import (
     REPACK,
+    REPACKED,
     PendingRepack,
     Regrouping,
     ShareStations,
@@ -329,6 +331,23 @@ def test_a_regrouping_that_gains_too_little_is_not_made():
 
     with_context(act, queries_at(1.0), nodes=ONE_CLOUD)
     assert [each is not None for each in found] == [True, False]
+
+
+def test_attempts_in_vain_become_rare_until_one_succeeds(monkeypatch):
+    monkeypatch.setattr(repacking, "expected_stay_s", lambda _: 100.0)
+    search, waits_s = CmboSearch(), []
+
+    def act(context):
+        [query] = context.waiting
+        made = market(context)
+        search.run(context, query, made, 5.0, improve=False)
+        for gain in (1.1, 1.1, 1.1, 0.9):  # one waiting query is worth at most one
+            regrouping = ShareStations(gain=gain, every_s=3.0, longest=0.1)
+            regrouping.repack(context, made, search, [query])
+            waits_s.append(context.recall(REPACKED).wait_s)
+
+    with_context(act, queries_at(1.0), nodes=ONE_CLOUD)
+    assert waits_s == [6.0, 10.0, 10.0, 3.0]
 
 
 def test_stay_as_they_are_is_never_due():

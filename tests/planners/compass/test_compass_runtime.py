@@ -1,6 +1,7 @@
 """The runtime's watch: what it notices, what it ignores, and what follows."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from math import nan
 from types import SimpleNamespace
 
@@ -10,6 +11,8 @@ import pytest
 from worlds import Remembers, queries_at, run, scenario, tables_of
 
 from planners.compass.compass import Compass
+from planners.compass.profiling.decisions import Certain
+from planners.compass.profiling.profiler import StratifiedProfiler
 from planners.compass.runtime.watch import NoRuntime, Watch
 from planners.compass.scheduling.repacking import StayAsTheyAre
 from planners.compass.scheduling.scheduler import PriceMatching
@@ -27,7 +30,7 @@ from planners.compass.state.records import (
 )
 from scenarios.cluster import Node
 from scenarios.drift import Drift, DriftEvent
-from scenarios.slo import SLO
+from scenarios.slo import SLO, Tier
 from sim.planning.context import ServedContext
 
 COLD = WarmStart(histories=0, ahead=0)
@@ -337,6 +340,26 @@ def test_deployments_are_looked_after_at_the_first_tick_of_each_period():
     assert looked_s == [4.0, 8.0, 12.0]
 
 
+def test_a_query_that_no_plan_can_serve_is_judged_ever_more_rarely():
+    """Nobody has left, so it is expected to stay for as long as it has been there."""
+    searched_s = []
+
+    class Noting(CmboSearch):
+        def run(self, context, query, *more, **options):
+            searched_s.append(context.now_s)
+            return super().run(context, query, *more, **options)
+
+    workload = queries_at(0.5, tiers={"all": Tier(1.0, 0.01, 0.999, None)})
+    certain = StratifiedProfiler(decision=Certain())
+    search = Noting(profiler=certain, warm_start=WarmStart(sharing="pooled"))
+    planner = Compass(search=search, budget_s=1.0, pause_s=2.0, known_for=0.5)
+    run(scenario(80.0, workload=workload), planner, 3)
+    late_s = [second for second in searched_s if second > 5]
+    assert 3 <= len(late_s) <= 5
+    for before_s, after_s in pairwise(late_s):
+        assert after_s >= before_s + 0.5 * (after_s - 1.5)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "allowed"),
     [
@@ -344,6 +367,7 @@ def test_deployments_are_looked_after_at_the_first_tick_of_each_period():
         ("replan_every_s", -1.0, "above 0"),
         ("pause_s", -0.5, "0 or more"),
         ("known_for_s", -1.0, "0 or more"),
+        ("known_for", 1.0, "0 or more, and below 1"),
         ("budget_s", nan, "0 or more"),
         ("improve_s", nan, "0 or more"),
     ],
