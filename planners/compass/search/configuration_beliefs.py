@@ -48,6 +48,9 @@ RELIABLE = 128
 HISTORY_SD = 0.04
 """Assumed standard deviation of a surrogate's error on configurations that were not profiled."""
 
+MOST_VARIANCE = 1.0
+"""Variance of the mean of a single item; that of its profile is infinite, because it is unknown."""
+
 STEP_S = 0.1
 """Seconds that a step of the search takes besides profiling."""
 
@@ -235,7 +238,7 @@ class ConfigurationBeliefs:
         seen = Seen(
             np.fromiter(measured, np.int64, len(measured)),
             rows[:, ACCURACY],
-            rows[:, VARIANCE],
+            np.minimum(rows[:, VARIANCE], MOST_VARIANCE),
             rows[:, COUNT],
         )
         return History(
@@ -403,7 +406,7 @@ def _observe(cmbo: Cmbo, indices: Sequence[int], rows: Floats) -> None:
     cmbo.observe_all(
         indices,
         rows[:, ACCURACY],
-        np.minimum(rows[:, VARIANCE], 1.0),
+        np.minimum(rows[:, VARIANCE], MOST_VARIANCE),
         rows[:, OPERATOR_TIME_S],
         rows[:, TIME_CV],
         rows[:, COUNT],

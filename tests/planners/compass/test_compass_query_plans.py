@@ -8,6 +8,7 @@ from compass_worlds import market, with_context
 from worlds import queries_at
 
 from planners.compass.runtime.watch import active_record
+from planners.compass.search.history import WarmStart
 from planners.compass.search.planning_model import PlanningModel
 from planners.compass.search.query_plans import ProfiledSizes, QueryPlans
 from planners.compass.search.search import CmboSearch
@@ -133,6 +134,19 @@ def test_an_unknown_variance_counts_as_the_largest_possible_one():
         )
         np.testing.assert_array_equal(unknown, largest)
         assert (small != largest).any()
+
+    at_query(act)
+
+
+def test_others_are_not_told_of_an_infinite_variance():
+    """A shared model of accuracy would have no finite beliefs any more."""
+
+    def act(context, query):
+        search, seen = CmboSearch(warm_start=WarmStart(sharing="pooled")), shown(context, query)
+        one = SearchState({0: replace(seen, variance=np.inf, count=1)})
+        told = search.beliefs(context, query, market(context), one).configurations.history()
+        assert told.seen.variance.tolist() == [1.0]
+        assert np.isfinite(told.accuracy).all()
 
     at_query(act)
 
