@@ -17,7 +17,7 @@ import sim
 from hardware_models.links.technologies import technologies
 from lab import run
 from lab.analysis.comparison import DIFFERENCES_SCHEMA, MEANS_SCHEMA
-from lab.common.options import groups
+from lab.common.options import groups, planner_names
 from lab.runs.run_directory import planner_directories, read_summary
 from scenarios.network import Network
 from sim import BulkOperations, PlanningContext, WorldState
@@ -344,7 +344,7 @@ def test_planners_page_tells_how_to_choose_the_parameters_of_the_parts_of_compas
 
 def test_every_planner_file_is_named_on_the_planners_page_and_its_base_in_the_readme():
     readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
-    files = [name for name in groups()["planner"] if not name.startswith("comparison")]
+    files = planner_names()
     for name in files:
         bases = [other for other in files if name.startswith(f"{other}_")]
         if not bases:

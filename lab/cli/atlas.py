@@ -18,7 +18,7 @@ from lab.atlas.runs import Atlas, Plan
 from lab.atlas.verdicts import Outcome
 from lab.common.console import say
 from lab.common.errors import InputError, choices
-from lab.common.options import groups
+from lab.common.options import planner_names
 from lab.reporting.markdown import table
 from lab.run_cache.jobs import RunError, at_a_time
 
@@ -106,7 +106,7 @@ def tree_in_words(fitted: Tree | None) -> list[str]:
 
 def _place(made: Atlas, planner: str, processes: int, until_s: float) -> int:
     _check_exists(made)
-    known = _planners()
+    known = planner_names()
     if "." not in planner and planner not in known:
         raise InputError(f"--place {planner}: there is no such planner; {choices(planner, known)}")
     placed, failures = place(planner, made, processes, until_s)
@@ -170,12 +170,8 @@ def _rerun(made: Atlas, count: int, processes: int, until_s: float) -> int:
     return FAILED if failures else OK
 
 
-def _planners() -> list[str]:
-    return [name for name in groups()["planner"] if not name.startswith("comparison")]
-
-
 def _check(planners: Sequence[str]) -> None:
-    known = _planners()
+    known = planner_names()
     for name in planners:
         if name not in known:
             raise InputError(f"--planners {name}: there is no such planner; {choices(name, known)}")

@@ -14,6 +14,11 @@ def groups() -> dict[str, list[str]]:
     }
 
 
+def planner_names() -> list[str]:
+    """Return the names of single planners, without those of comparisons."""
+    return [name for name in groups()["planner"] if not name.startswith("comparison")]
+
+
 def in_folders(group: str) -> list[str]:
     """Return the options in subfolders of a group, such as ``paper/fig20`` of ``experiment``."""
     path = files("conf").joinpath(group)

@@ -8,7 +8,7 @@ from yaml import CSafeLoader, MappingNode, YAMLError, compose_all
 
 from hardware_models.model_errors import sentence
 from lab.common.errors import InputError, choices, key_of
-from lab.common.options import groups
+from lab.common.options import planner_names
 from lab.common.yaml_files import check_yaml, parsed, read_text, why_not_yaml
 from lab.config.compose import NAME, set_up
 from lab.config.overrides import repeated
@@ -108,7 +108,7 @@ def _check(found: Instructions) -> None:
         raise InputError(f"seeds: name {twice[0]} once only")
     if twice := repeated(found.baselines):
         raise InputError(f"baselines: name {twice[0]} once only")
-    known = [name for name in groups()["planner"] if not name.startswith("comparison")]
+    known = planner_names()
     for name in found.baselines:
         if name not in known:
             raise InputError(f"baselines: there is no planner {name}; {choices(name, known)}")

@@ -19,7 +19,7 @@ from math import ceil, exp
 
 from lab.analysis.sizing import ClusterDemand, demand, limited_gpus
 from lab.common.errors import InputError, choices
-from lab.common.options import groups
+from lab.common.options import planner_names
 
 BACKHAUL_BPS_PER_QUERY = 1e7
 """Capacity of a site's uplink per query; like the machines, the uplink grows with the queries."""
@@ -92,7 +92,7 @@ def planner_of(name: str, cluster: str) -> str:
 
 def available(planners: Sequence[str]) -> tuple[str, ...]:
     """Check planners; raise InputError for a name that is not one planner of ``conf/planner``."""
-    known = [name for name in groups()["planner"] if not name.startswith("comparison")]
+    known = planner_names()
     for name in planners:
         if name not in known:
             raise InputError(f"--planners {name}: there is no such planner; {choices(name, known)}")

@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 from worlds import run, scenario
 
-from lab.common.options import groups
+from lab.common.options import groups, planner_names
 from lab.config.compose import compose, set_up
 from planners import Greedy
 from scenarios.workload import Workload
@@ -16,7 +16,7 @@ from sim import check_planner
 from sim.cluster import queries as query_board
 from sim.planning.context import ServedContext
 
-FILES = [name for name in groups()["planner"] if not name.startswith("comparison")]
+FILES = planner_names()
 BASES = [name for name in FILES if not any(name.startswith(f"{other}_") for other in FILES)]
 BUDGETS = [name for name in FILES if name.endswith("s") and name.rpartition("_")[2][:-1].isdigit()]
 
