@@ -93,7 +93,7 @@ class Compass(InRange, Planner):
     improve_s: NonNegative = 1.0
     pause_s: NonNegative = 10.0
     known_for_s: NonNegative = 60.0
-    known_for: BelowOne = 0.1
+    known_for: BelowOne = 0.0
     watch_every_s: Positive = 5.0
     replan_every_s: Positive = 1.0
 

@@ -100,7 +100,7 @@ class ShareStations(InRange, Regrouping):
     """
 
     every_s: NonNegative = 10.0
-    longest: BelowOne = 0.1
+    longest: BelowOne = 0.0
     most_queries: Count = 32
     most_configurations: Count = 12
     switch: NonNegative = 0.1
