@@ -233,6 +233,12 @@ class Atlas:
         """The runs so far, sorted by cell, planner and seed."""
         return pl.DataFrame(self.rows, infer_schema_length=None).sort("cell", "planner", "seed")
 
+    @property
+    def unfinished(self) -> int:
+        """The number of cells that may get more seeds."""
+        parts = self.frame.partition_by("cell")
+        return sum(not again(part.to_dicts(), self.plan).over for part in parts)
+
     def locked(self) -> AbstractContextManager[None]:
         """Return a context in which no other command extends this atlas."""
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -259,7 +265,8 @@ class Atlas:
                 yield number, cell, stored
 
         prepare_workers()
-        for most in (BROAD, self.plan.looks.most):
+        looks = self.plan.looks.seeds
+        for most in (max(BROAD, looks[0]), looks[-1]):
             make = delayed(partial(_attempt, self.plan, most))
             with on_cluster():
                 ended = Parallel(
@@ -271,11 +278,12 @@ class Atlas:
                     failures[number] = f"cell {number}: {one_line(rows)}"
                     say(f"  {failures[number]}")
                     continue
+                new = len(rows) - len(by_cell.get(number, ()))
                 by_cell[number] = rows
                 self.rows = [row for each in by_cell.values() for row in each]
                 self._write()
-                done = len(by_cell.keys() & cells.keys())
-                say(f"  {done}/{len(cells)} cell {number}: {len(rows)} runs, {self.wall_s:.0f} s")
+                begun = len(by_cell.keys() & cells.keys())
+                say(f"  {begun}/{len(cells)} cell {number}: {new} runs, {self.wall_s:.0f} s")
         return list(failures.values())
 
     def _goes_on(self, stored: Sequence[Row], most: int) -> bool:

@@ -69,7 +69,8 @@ def _atlas(options: argparse.Namespace) -> int:
     found.write_parquet(options.out / TABLE)
     say(
         f"{len(found)} cells, {made.frame.height} runs, {made.wall_s / 3600:.2f} hours; "
-        f"{max(0, options.cells - len(found))} cells are left\n"
+        f"{max(0, options.cells - len(found))} cells are left, and {made.unfinished} would get "
+        "more seeds\n"
     )
     for metric in METRICS:
         describe(found, planners, metric)

@@ -52,6 +52,15 @@ def expected_stay_s(context: PlanningContext) -> float:
     return KEPT.of(context, STAYS, estimated_s)
 
 
+def part_of_stay_s(context: PlanningContext, share: float) -> float:
+    """Return so long a part of a query's expected stay, in seconds.
+
+    While nobody has left, the expected stay grows with the number of queries, so it counts as at
+    most the time so far.
+    """
+    return share * min(expected_stay_s(context), context.now_s)
+
+
 def share_of_stay(context: PlanningContext, seconds: float) -> float:
     """Return which share of its expected stay a query loses in so many seconds, at most 1."""
     return min(1.0, seconds / max(expected_stay_s(context), seconds)) if seconds > 0 else 0.0

@@ -6,7 +6,7 @@ from itertools import islice
 
 from planners.common.orders import give_up
 from planners.common.ranges import BelowOne, InRange, NonNegative, Positive
-from planners.common.stays import expected_stay_s, note_stays
+from planners.common.stays import note_stays, part_of_stay_s
 from planners.compass.runtime.audits import AUDITS
 from planners.compass.runtime.fleet import recover_lost, standing_of
 from planners.compass.runtime.orders import (
@@ -79,7 +79,8 @@ class Compass(InRange, Planner):
         pause_s: seconds after which a query that has no plan or was released is planned again.
         known_for_s: seconds for which the last bid of a refused query is reused, at least.
         known_for: share of a query's expected stay for which this bid is reused, at least; and the
-            pause of a query without a feasible plan whose search is over, if above ``pause_s``.
+            pause of a query without a plan worth deploying whose search is over, if above
+            ``pause_s``.
         watch_every_s: seconds between two checks of all deployments.
         replan_every_s: seconds between two ticks, at which waiting queries can get free resources.
     """
@@ -93,7 +94,7 @@ class Compass(InRange, Planner):
     improve_s: NonNegative = 1.0
     pause_s: NonNegative = 10.0
     known_for_s: NonNegative = 60.0
-    known_for: BelowOne = 0.0
+    known_for: BelowOne = 0.1
     watch_every_s: Positive = 5.0
     replan_every_s: Positive = 1.0
 
@@ -112,9 +113,9 @@ class Compass(InRange, Planner):
         busy, held_up = self._carry_out(context, market)
         if held_up and context.trigger == "tick" and not look:
             return  # freed room is reserved for queries that move
-        stay_s = self.known_for * expected_stay_s(context)
-        pause_s = self._pauses(context, max(self.pause_s, stay_s))
-        known_for_s = max(self.known_for_s, stay_s)
+        part_s = part_of_stay_s(context, self.known_for)
+        pause_s = self._pauses(context, max(self.pause_s, part_s))
+        known_for_s = max(self.known_for_s, part_s)
         asking = retries(context, market, pause_s, known_for_s, self.search.model.waste, busy)
         further = self._to_search_further(context, asking) if look and self.improve_s else ()
         new = self._serve(context, market, busy, asking, further)
@@ -143,15 +144,15 @@ class Compass(InRange, Planner):
     def _pauses(self, context: PlanningContext, longer_s: float) -> Callable[[Query], float]:
         """Return a function that returns a query's pause.
 
-        It is ``longer_s`` if the query's search is over and found no feasible plan: only what is
-        learned from others, or a better link, can help it then.
+        It is ``longer_s`` if the query's search is over and found no plan worth deploying: only
+        what is learned from others, or a better link, can help it then.
         """
 
         def pause_s(query: Query) -> float:
             found = seen_search_state(context, query.id)
             if found is None or not found.over(self.budget_s):
                 return self.pause_s
-            return self.pause_s if found.offers and found.offers[0].feasible else longer_s
+            return self.pause_s if _may_do(found.offers) else longer_s
 
         return pause_s
 
@@ -399,7 +400,7 @@ class Compass(InRange, Planner):
             confirmed = index in found.profiled and self.search.confirm(
                 context, query, market, index
             )
-            spent = found.exhausted or found.spent_s >= self.budget_s
+            spent = found.over(self.budget_s)
             if spent and not confirmed and not poor:
                 continue
             now = self.search.judge(context, query, market, known.number)

@@ -11,6 +11,7 @@ from worlds import run, scenario
 from lab.common.options import groups, planner_names
 from lab.config.compose import compose, set_up
 from planners import Greedy
+from planners.compass.scheduling.repacking import ShareStations
 from scenarios.workload import Workload
 from sim import check_planner
 from sim.cluster import queries as query_board
@@ -100,9 +101,24 @@ def test_its_file_lists_every_parameter_at_its_default(name):
     planner = made(name)
     listed = set(composed(name)[0].planner) - {"_target_", "compare"}
     assert listed == set(inspect.signature(type(planner)).parameters)
-    # Compass's classes have the paper's rule of decision, which has a file of its own.
-    usual = made("compass_t_test") if name == "compass" else planner
-    assert described(usual) == described(type(planner)())
+    if name == "compass":
+        # Its classes have the paper's rule of decision. The file with this rule has older waits.
+        waits = ["planner.known_for=0.1", "planner.scheduler.regrouping.longest=0.1"]
+        overrides = ["planner=compass_t_test", *waits]
+        [planner] = set_up(compose(overrides), overrides).planners.values()
+    assert described(planner) == described(type(planner)())
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in FILES if name.startswith("compass_") and name != "compass_t_test"]
+)
+def test_variants_of_compass_wait_as_it_does(name):
+    ours, usual = made(name), made("compass")
+    for wait in ("pause_s", "known_for_s", "known_for", "watch_every_s", "replan_every_s"):
+        assert getattr(ours, wait) == getattr(usual, wait)
+    regrouping = ours.scheduler.regrouping
+    if isinstance(regrouping, ShareStations):
+        assert regrouping == usual.scheduler.regrouping
 
 
 def test_comparisons_are_lists_and_nothing_else_is():

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from planners.common.ranges import BelowOne, Count, InRange, NonNegative
-from planners.common.stays import expected_stay_s, share_of_stay
+from planners.common.stays import part_of_stay_s, share_of_stay
 from planners.common.windows import forgiven, window_s
 from planners.compass.runtime.orders import orders_of
 from planners.compass.scheduling.station_table import StationTable
@@ -100,7 +100,7 @@ class ShareStations(InRange, Regrouping):
     """
 
     every_s: NonNegative = 10.0
-    longest: BelowOne = 0.0
+    longest: BelowOne = 0.1
     most_queries: Count = 32
     most_configurations: Count = 12
     switch: NonNegative = 0.1
@@ -109,7 +109,11 @@ class ShareStations(InRange, Regrouping):
     def due(self, context: PlanningContext) -> bool:
         """Return whether it is time for the next attempt."""
         last: Attempt | None = context.recall(REPACKED)
-        return last is None or context.now_s >= last.at_s + last.wait_s
+        return last is None or context.now_s >= last.at_s + self._wait_s(context, last.wait_s)
+
+    def _wait_s(self, context: PlanningContext, wanted_s: float) -> float:
+        """Return a time between two attempts that is within the limits."""
+        return max(self.every_s, min(wanted_s, part_of_stay_s(context, self.longest)))
 
     def repack(
         self, context: PlanningContext, market: Market, search: Search, wanting: Sequence[Query]
@@ -119,8 +123,7 @@ class ShareStations(InRange, Regrouping):
         if not wanting:
             return None
         last: Attempt | None = context.recall(REPACKED)
-        wait_s = 2 * (self.every_s if last is None else last.wait_s)
-        wait_s = max(self.every_s, min(wait_s, self.longest * expected_stay_s(context)))
+        wait_s = self._wait_s(context, 2 * (self.every_s if last is None else last.wait_s))
         context.remember(REPACKED, Attempt(context.now_s, wait_s))
         ordered = Fleet.of({query: order.uses for query, order in orders.items()})
         looked_at = self._looked_at(context, market, wanting, {*orders, *context.world.loading})

@@ -49,7 +49,7 @@ HISTORY_SD = 0.04
 """Assumed standard deviation of a surrogate's error on configurations that were not profiled."""
 
 MOST_VARIANCE = 1.0
-"""Variance of the mean of a single item; that of its profile is infinite, because it is unknown."""
+"""Largest variance of a mean that is believed; the estimate from a single item is infinite."""
 
 STEP_S = 0.1
 """Seconds that a step of the search takes besides profiling."""

@@ -324,10 +324,13 @@ def _moved(prior: Normal, lower: Floats, across: Floats, white: Floats) -> Norma
 
 
 def _item_sums(every: Sequence[Seen], before: tuple[float, float]) -> tuple[float, float]:
-    """Return the number of items, and the sum of item variances weighted by it, with ``before``."""
+    """Return the number of items, and the sum of item variances weighted by it, with ``before``.
+
+    Single items tell nothing about their variance, and exact means have no sample.
+    """
     count, whole = before
     for seen in every:
-        sampled = seen.items < EXACT
+        sampled = (seen.items > 1) & (seen.items < EXACT)
         count += float(seen.items[sampled].sum())
         whole += float((seen.items**2 * seen.variance)[sampled].sum())
     return count, whole

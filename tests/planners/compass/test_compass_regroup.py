@@ -15,6 +15,7 @@ from planners.compass.scheduling import repacking
 from planners.compass.scheduling.repacking import (
     REPACK,
     REPACKED,
+    Attempt,
     PendingRepack,
     Regrouping,
     ShareStations,
@@ -334,8 +335,8 @@ def test_a_regrouping_that_gains_too_little_is_not_made():
 
 
 def test_attempts_in_vain_become_rare_until_one_succeeds(monkeypatch):
-    monkeypatch.setattr(repacking, "expected_stay_s", lambda _: 100.0)
-    search, waits_s = CmboSearch(), []
+    monkeypatch.setattr(repacking, "part_of_stay_s", lambda _, share: 100.0 * share)
+    search, waits_s, due = CmboSearch(), [], []
 
     def act(context):
         [query] = context.waiting
@@ -345,9 +346,13 @@ def test_attempts_in_vain_become_rare_until_one_succeeds(monkeypatch):
             regrouping = ShareStations(gain=gain, every_s=3.0, longest=0.1)
             regrouping.repack(context, made, search, [query])
             waits_s.append(context.recall(REPACKED).wait_s)
+        for wait_s, ago_s in ((10.0, 9.0), (10.0, 11.0), (99.0, 11.0), (3.0, 2.0), (3.0, 4.0)):
+            context.remember(REPACKED, Attempt(context.now_s - ago_s, wait_s))
+            due.append(regrouping.due(context))
 
     with_context(act, queries_at(1.0), nodes=ONE_CLOUD)
     assert waits_s == [6.0, 10.0, 10.0, 3.0]
+    assert due == [False, True, True, False, True]
 
 
 def test_stay_as_they_are_is_never_due():

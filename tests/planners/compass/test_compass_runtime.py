@@ -340,16 +340,19 @@ def test_deployments_are_looked_after_at_the_first_tick_of_each_period():
     assert looked_s == [4.0, 8.0, 12.0]
 
 
-def test_a_query_that_no_plan_can_serve_is_judged_ever_more_rarely():
-    """Nobody has left, so it is expected to stay for as long as it has been there."""
+@pytest.mark.parametrize("many", [1, 12])
+def test_queries_that_no_plan_can_serve_are_judged_ever_more_rarely(many):
+    """Nobody has left, so they are expected to stay for as long as the run has lasted."""
     searched_s = []
 
     class Noting(CmboSearch):
         def run(self, context, query, *more, **options):
-            searched_s.append(context.now_s)
+            if query.id == 0:
+                searched_s.append(context.now_s)
             return super().run(context, query, *more, **options)
 
-    workload = queries_at(0.5, tiers={"all": Tier(1.0, 0.01, 0.999, None)})
+    tiers = {"all": Tier(1.0, 0.01, 0.999, None)}
+    workload = queries_at(*(0.5 + 0.001 * number for number in range(many)), tiers=tiers)
     certain = StratifiedProfiler(decision=Certain())
     search = Noting(profiler=certain, warm_start=WarmStart(sharing="pooled"))
     planner = Compass(search=search, budget_s=1.0, pause_s=2.0, known_for=0.5)
