@@ -82,11 +82,10 @@ def _attempt(
 def _placed(
     planner: str, plan: Plan, number: int, cell: Cell, best: str, stored: list[Row]
 ) -> Placed:
-    run, names = CellRuns(number, cell, plan), {AHEAD: planner, BEHIND: best}
+    runs, names = CellRuns(number, cell, plan, stored), {AHEAD: planner, BEHIND: best}
 
     def measure(who: str, numbers: Sequence[int]) -> list[Row]:
-        known = stored[numbers[0] : numbers[-1] + 1] if who == BEHIND else []
-        return [*known, *run(names[who], numbers[len(known) :])]
+        return runs(names[who], numbers)
 
     verdict = race((AHEAD, BEHIND), measure, plan.looks, (GOODPUT,)).verdicts[GOODPUT]
     answers = {Outcome.TIE: CLOSE, Outcome.NOBODY: CLOSE, Outcome.UNDECIDED: UNCLEAR}

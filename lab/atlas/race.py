@@ -46,7 +46,7 @@ class Raced:
     verdicts: Mapping[str, CellVerdict]  # by metric
     rows: Sequence[Row]
     seeds: int
-    over: bool = True  # whether no further seed would be run
+    over: bool  # whether all verdicts are final
 
 
 def race(
@@ -58,17 +58,17 @@ def race(
 ) -> Raced:
     """Compare planners by some of `METRICS` on more and more seeds; see the module.
 
-    A race that stops for now after ``most`` seeds, the number of a look, can go on later.
+    With ``most``, the race stops after the last look of at most so many seeds; it can go on later.
     """
     found: dict[str, list[Row]] = {name: [] for name in planners}
     left = {metric: list(planners) for metric in metrics}
     verdicts: dict[str, CellVerdict] = {}
-    so_far: dict[str, CellVerdict] = {}
+    final: set[str] = set()
     before = 0
     for seeds in looks.seeds:
         if most is not None and seeds > most:
             break
-        open_ = [metric for metric in metrics if metric not in verdicts]
+        open_ = [metric for metric in metrics if metric not in final]
         for name in planners:
             if any(name in left[metric] for metric in open_):
                 found[name] += measure(name, range(before, seeds))
@@ -80,22 +80,22 @@ def race(
         }
         if GOODPUT in open_ and nobody_serves(served, error):
             verdicts.update(dict.fromkeys(open_, CellVerdict(Outcome.NOBODY, ())))
+            final.update(open_)
             before = seeds
             break
         for metric in open_:
             values = {name: _values(found[name], metric) for name in left[metric]}
-            so_far[metric] = judged(values, error)
-            if _is_final(so_far[metric], values, looks, seeds):
-                verdicts[metric] = so_far[metric]
+            verdicts[metric] = judged(values, error)
+            if _is_final(verdicts[metric], values, looks, seeds):
+                final.add(metric)
             else:
                 dropped = hopeless(values, error)
                 left[metric] = [name for name in left[metric] if name not in dropped]
         before = seeds
-        if len(verdicts) == len(metrics):
+        if final == {*metrics}:
             break
-    over = len(verdicts) == len(metrics)
     rows = [row for rows in found.values() for row in rows]
-    return Raced({**so_far, **verdicts}, rows, before, over)
+    return Raced(verdicts, rows, before, final == {*metrics})
 
 
 def _is_final(verdict: CellVerdict, values: Mapping[str, Values], looks: Looks, seeds: int) -> bool:

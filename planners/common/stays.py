@@ -53,7 +53,7 @@ def expected_stay_s(context: PlanningContext) -> float:
 
 
 def part_of_stay_s(context: PlanningContext, share: float) -> float:
-    """Return so long a part of a query's expected stay, in seconds.
+    """Return a share of a query's expected stay, in seconds.
 
     While nobody has left, the expected stay grows with the number of queries, so it counts as at
     most the time so far.

@@ -77,10 +77,9 @@ class Compass(InRange, Planner):
             profiling step can exceed it, and so can the search for a poorly served query.
         improve_s: planning seconds of a query's background search at each check; 0 turns it off.
         pause_s: seconds after which a query that has no plan or was released is planned again.
-        known_for_s: seconds for which the last bid of a refused query is reused, at least.
-        known_for: share of a query's expected stay for which this bid is reused, at least; and the
-            pause of a query without a plan worth deploying whose search is over, if above
-            ``pause_s``.
+        known_for_s: seconds for which the last bid of a refused query is reused.
+        known_for: the same as a share of its expected stay; the longer time counts. A query without
+            a plan worth deploying whose search is over pauses for this share, at least ``pause_s``.
         watch_every_s: seconds between two checks of all deployments.
         replan_every_s: seconds between two ticks, at which waiting queries can get free resources.
     """

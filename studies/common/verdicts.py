@@ -21,7 +21,7 @@ from studies.common.claims import Finding, Verdict
 LOOKS = Looks((5, 10, 20, 40), error=0.05)
 
 FIRST_SEED = 2000
-"""The first of the seeds that are reported. Seeds below 1,000 were used to build planners."""
+"""The first of the seeds that are reported. Smaller ones are for building planners."""
 
 HALVINGS = 12
 """How often the error of a look is halved in the search for the p-value of a claim."""

@@ -266,9 +266,13 @@ def test_undecided_cells_go_on_once_all_cells_have_had_their_first_seeds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran: list[tuple[int, str]] = []
+    stopped: list[bool] = []
 
     def result_of(setup: Setup) -> int:
         [planner] = setup.planners
+        if len(ran) == 2 * 2 * 3 and not stopped:  # Both cells have their first seeds.
+            stopped.append(True)
+            raise KeyboardInterrupt
         ran.append((setup.seed, planner))
         return setup.seed
 
@@ -281,7 +285,11 @@ def test_undecided_cells_go_on_once_all_cells_have_had_their_first_seeds(
     monkeypatch.setattr(runs, "BROAD", 4)
     plan = Plan(("cheapest_feasible", "static_plan"), looks=Looks((3, 5), 1e-6))
     cells = dict(enumerate(design(2, 0)))
+    with pytest.raises(KeyboardInterrupt):
+        Atlas(tmp_path, plan).extend(cells, 1, 1e9)
+    assert Atlas(tmp_path, plan).unfinished == 2
     assert Atlas(tmp_path, plan).extend(cells, 1, 1e9) == []
+    assert Atlas(tmp_path, plan).unfinished == 0
     order = [(seed - FIRST_SEED) // SEEDS_PER_CELL for seed, _ in ran]
     assert [each for each, _ in groupby(order)] == [0, 1, 0, 1]
     assert order.count(0) == order.count(1) == 2 * 5
