@@ -48,6 +48,7 @@ class Attempt(NamedTuple):
 
     at_s: float
     wait_s: float  # least time from then to the next attempt
+    machines_up: int  # at that time
 
 
 class Regrouping(ABC):
@@ -90,7 +91,7 @@ class ShareStations(InRange, Regrouping):
 
     Args:
         every_s: shortest time between two attempts, in seconds. It doubles after each attempt in
-            vain, up to ``longest``.
+            vain, up to ``longest``, until a machine is added or returns.
         longest: longest time between two attempts, as a share of the expected stay of queries.
         most_queries: largest number of queries in one attempt. The running queries among them are
             those that pay most.
@@ -109,7 +110,11 @@ class ShareStations(InRange, Regrouping):
     def due(self, context: PlanningContext) -> bool:
         """Return whether it is time for the next attempt."""
         last: Attempt | None = context.recall(REPACKED)
-        return last is None or context.now_s >= last.at_s + self._wait_s(context, last.wait_s)
+        if last is None:
+            return True
+        more_machines = _machines_up(context) > last.machines_up
+        wait_s = self.every_s if more_machines else self._wait_s(context, last.wait_s)
+        return context.now_s >= last.at_s + wait_s
 
     def _wait_s(self, context: PlanningContext, wanted_s: float) -> float:
         """Return a time between two attempts that is within the limits."""
@@ -124,7 +129,7 @@ class ShareStations(InRange, Regrouping):
             return None
         last: Attempt | None = context.recall(REPACKED)
         wait_s = self._wait_s(context, 2 * (self.every_s if last is None else last.wait_s))
-        context.remember(REPACKED, Attempt(context.now_s, wait_s))
+        context.remember(REPACKED, Attempt(context.now_s, wait_s, _machines_up(context)))
         ordered = Fleet.of({query: order.uses for query, order in orders.items()})
         looked_at = self._looked_at(context, market, wanting, {*orders, *context.world.loading})
         switch = np.array([self._moving(context, query) for query in looked_at])
@@ -138,7 +143,7 @@ class ShareStations(InRange, Regrouping):
             chosen = table.matched()
             if not self._pays(table, chosen):
                 return None
-        context.remember(REPACKED, Attempt(context.now_s, self.every_s))
+        context.remember(REPACKED, Attempt(context.now_s, self.every_s, _machines_up(context)))
         return PendingRepack(
             context.now_s, table.changes(chosen), frozenset(query.id for query in wanting)
         )
@@ -190,6 +195,11 @@ class ShareStations(InRange, Regrouping):
             if plan is not None:
                 found[plan.configuration.index] = None
         return list(found)[: self.most_configurations]
+
+
+def _machines_up(context: PlanningContext) -> int:
+    """Return the number of machines at all sites that have not failed."""
+    return sum(context.world.machines_up(name) for name in context.world.cluster.nodes)
 
 
 def lost_by_moving_s(context: PlanningContext, query: Query) -> float:

@@ -334,7 +334,7 @@ def test_a_regrouping_that_gains_too_little_is_not_made():
     assert [each is not None for each in found] == [True, False]
 
 
-def test_attempts_in_vain_become_rare_until_one_succeeds(monkeypatch):
+def test_attempts_in_vain_become_rare_until_one_succeeds_or_a_machine_returns(monkeypatch):
     monkeypatch.setattr(repacking, "part_of_stay_s", lambda _, share: 100.0 * share)
     search, waits_s, due = CmboSearch(), [], []
 
@@ -346,13 +346,22 @@ def test_attempts_in_vain_become_rare_until_one_succeeds(monkeypatch):
             regrouping = ShareStations(gain=gain, every_s=3.0, longest=0.1)
             regrouping.repack(context, made, search, [query])
             waits_s.append(context.recall(REPACKED).wait_s)
-        for wait_s, ago_s in ((10.0, 9.0), (10.0, 11.0), (99.0, 11.0), (3.0, 2.0), (3.0, 4.0)):
-            context.remember(REPACKED, Attempt(context.now_s - ago_s, wait_s))
+        for wait_s, ago_s, up in (
+            (10.0, 9.0, 1),
+            (10.0, 11.0, 1),
+            (99.0, 11.0, 1),
+            (3.0, 2.0, 1),
+            (3.0, 4.0, 1),
+            (10.0, 4.0, 0),  # the machine has returned since
+            (10.0, 2.0, 0),
+            (10.0, 4.0, 2),
+        ):
+            context.remember(REPACKED, Attempt(context.now_s - ago_s, wait_s, up))
             due.append(regrouping.due(context))
 
     with_context(act, queries_at(1.0), nodes=ONE_CLOUD)
     assert waits_s == [6.0, 10.0, 10.0, 3.0]
-    assert due == [False, True, True, False, True]
+    assert due == [False, True, True, False, True, True, False, False]
 
 
 def test_stay_as_they_are_is_never_due():
