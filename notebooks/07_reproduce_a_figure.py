@@ -130,7 +130,7 @@ axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
 # %% [markdown]
-# ## Agrees, differs, or cannot be known?
+# ## Agrees, differs, or undecided?
 #
 # For every data set, CMBO is better, as in the paper: intervals of the ratio lie below 1. Whether
 # the ratio is at most 0.5 is another question. `agrees` and `fails` need an interval entirely on

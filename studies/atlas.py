@@ -93,11 +93,11 @@ def headline(found: pl.DataFrame, planners: tuple[str, ...]) -> str:
         share = {name: best_share(found, name, metric) for name in planners}
         name = max(planners, key=lambda each: share[each])
         middle, low, high = (f"{100 * each:.0f}" for each in share[name])
-        parts.append(f"`{name}` by {WORDS[metric]} ({middle} % [{low}, {high}] of them)")
+        parts.append(f"`{name}` by {WORDS[metric]}, in {middle} % [{low}, {high}] of them")
     return (
-        f"compares planners in {len(found)} scenes. Among the scenes that its seeds decide, the "
-        f"best or tied with the best is most often {' and '.join(parts)}. Scenes in which no "
-        "planner serves a tenth of the queries' time are left out."
+        f"compares planners in {len(found)} scenes. In the scenes that its seeds decide, the "
+        f"planner that is most often the best, or ties with it, is {', and '.join(parts)}. Scenes "
+        "in which no planner serves a tenth of the queries' time are left out."
     )
 
 

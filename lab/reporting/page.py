@@ -91,7 +91,7 @@ def problems(analysis: Analysis) -> Iterator[str]:
             for row in failed.iter_rows(named=True)
         ]
         yield (
-            "Failed, because the planner raised an error at every call; they are counted "
+            "Failed, because the planner raised errors and deployed nothing; they are counted "
             f"nevertheless: {some(named)}."
         )
     for status, words in (("failed", "Failed without results"), ("missing", "Missing")):

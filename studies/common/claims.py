@@ -17,7 +17,7 @@ class Verdict(StrEnum):
 
     AGREES = "agrees"
     DIFFERS = "differs"
-    UNKNOWN = "cannot be known"
+    UNDECIDED = "undecided"
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ Both sizes were committed before the runs that are reported. An interval that li
 negligible size of a threshold decides the claim as well: the effect is then known to be smaller.
 """
 
-BY_SIDE = {1: Verdict.AGREES, 0: Verdict.UNKNOWN, -1: Verdict.DIFFERS}
+BY_SIDE = {1: Verdict.AGREES, 0: Verdict.UNDECIDED, -1: Verdict.DIFFERS}
 """Verdict on a claim by the side of its threshold on which the value lies, see `_decided`."""
 
 
@@ -63,14 +63,14 @@ def of_range(
     middle, low, high = ratio
     if middle is None:
         text = "no ratio: no seed has a value above 0 of both"
-        return Finding(claim, text, Verdict.UNKNOWN, why, scene)
+        return Finding(claim, text, Verdict.UNDECIDED, why, scene)
     ours = _ours(ratio, seeds)
     if low is None or high is None:
-        return Finding(claim, ours, Verdict.UNKNOWN, f"one seed gives no interval; {why}", scene)
+        return Finding(claim, ours, Verdict.UNDECIDED, f"one seed gives no interval; {why}", scene)
     margin = QUARTER * (paper[0] - 1)
     apart = high < paper[0] or low > paper[1]
     sure = paper[0] - margin <= low and high <= paper[1] + margin
-    verdict = Verdict.DIFFERS if apart else Verdict.AGREES if sure else Verdict.UNKNOWN
+    verdict = Verdict.DIFFERS if apart else Verdict.AGREES if sure else Verdict.UNDECIDED
     return Finding(claim, ours, verdict, why, scene)
 
 

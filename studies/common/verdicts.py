@@ -84,12 +84,12 @@ def decisions(findings: Findings, rows: pl.DataFrame, looks: Looks = LOOKS) -> l
 
 
 def _at_once(finding: Finding, seeds: int) -> Decision:
-    return Decision(finding, None if finding.verdict is Verdict.UNKNOWN else seeds, seeds)
+    return Decision(finding, None if finding.verdict is Verdict.UNDECIDED else seeds, seeds)
 
 
 def _decision(finding: Finding, found: tuple[int, Finding] | None, now: int) -> Decision:
     if found is None:
-        return Decision(replace(finding, verdict=Verdict.UNKNOWN), None, now)
+        return Decision(replace(finding, verdict=Verdict.UNDECIDED), None, now)
     look, shown = found
     return Decision(shown, look, now)
 
@@ -105,7 +105,7 @@ def _tested(
         with at_confidence(1 - level):
             now = {each.claim: each.verdict for each in findings(rows)}
         if not halving:
-            steady = {claim for claim, verdict in now.items() if verdict is not Verdict.UNKNOWN}
+            steady = {claim for claim, verdict in now.items() if verdict is not Verdict.UNDECIDED}
             found = {claim: (1.0, verdict) for claim, verdict in now.items()}
         steady = {claim for claim in steady if now.get(claim) is found[claim][1]}
         found |= {claim: (level, now[claim]) for claim in steady}

@@ -100,8 +100,8 @@ def test_a_planner_whose_every_call_raised_has_failed_in_a_report_too(sweep):
     analysis = analyse(read_sweep(sweep))
     assert counts(analysis) == "8 with results, 7 finished, 1 failed"
     assert list(problems(analysis)) == [
-        "Failed, because the planner raised an error at every call; they are counted nevertheless: "
-        f"3 (Greedy: {first})."
+        "Failed, because the planner raised errors and deployed nothing; they are counted "
+        f"nevertheless: 3 (Greedy: {first})."
     ]
     assert analysis.sweep.finished.height == 8
 

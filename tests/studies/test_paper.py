@@ -115,13 +115,13 @@ def test_figures_10_11_and_14_are_of_the_sizes_that_are_worked_out(
     ("ratio", "verdict"),
     [
         ((3.0, 2.5, 4.0), Verdict.AGREES),
-        ((3.0, 2.0, 4.0), Verdict.UNKNOWN),
-        ((3.0, 0.5, 9.0), Verdict.UNKNOWN),
+        ((3.0, 2.0, 4.0), Verdict.UNDECIDED),
+        ((3.0, 0.5, 9.0), Verdict.UNDECIDED),
         ((1.5, 1.2, 2.0), Verdict.DIFFERS),
         ((6.0, 5.5, 7.0), Verdict.DIFFERS),
-        ((2.2, 1.8, 2.8), Verdict.UNKNOWN),
-        ((3.0, None, None), Verdict.UNKNOWN),
-        ((None, None, None), Verdict.UNKNOWN),
+        ((2.2, 1.8, 2.8), Verdict.UNDECIDED),
+        ((3.0, None, None), Verdict.UNDECIDED),
+        ((None, None, None), Verdict.UNDECIDED),
     ],
 )
 def test_a_ratio_agrees_with_a_range_only_if_its_interval_allows(ratio, verdict) -> None:
@@ -132,7 +132,7 @@ def test_a_ratio_agrees_with_a_range_only_if_its_interval_allows(ratio, verdict)
     ("ratio", "verdict"),
     [
         ((6.0, 5.9, np.inf), Verdict.DIFFERS),
-        ((6.0, 2.3, np.inf), Verdict.UNKNOWN),
+        ((6.0, 2.3, np.inf), Verdict.UNDECIDED),
         ((np.inf, np.inf, np.inf), Verdict.DIFFERS),
         ((0.0, 0.0, 0.0), Verdict.DIFFERS),
     ],
@@ -144,13 +144,13 @@ def test_a_ratio_without_an_upper_end_is_held_to_a_range_by_its_lower_one(ratio,
 @pytest.mark.parametrize(
     ("sign", "value", "verdict"),
     [
-        ("≥", (2.0, 1.9, 2.1), Verdict.UNKNOWN),
+        ("≥", (2.0, 1.9, 2.1), Verdict.UNDECIDED),
         ("≥", (6.0, 5.9, 6.1), Verdict.DIFFERS),
-        ("≥", (5.0, 4.9, 5.1), Verdict.UNKNOWN),
+        ("≥", (5.0, 4.9, 5.1), Verdict.UNDECIDED),
         ("≤", (2.0, 1.9, 2.1), Verdict.AGREES),
-        ("≤", (6.0, 5.9, 6.1), Verdict.UNKNOWN),
-        ("?", (2.0, 1.9, 2.1), Verdict.UNKNOWN),
-        ("≥", (None, None, None), Verdict.UNKNOWN),
+        ("≤", (6.0, 5.9, 6.1), Verdict.UNDECIDED),
+        ("?", (2.0, 1.9, 2.1), Verdict.UNDECIDED),
+        ("≥", (None, None, None), Verdict.UNDECIDED),
     ],
 )
 def test_a_bound_tells_only_what_it_bounds(sign, value, verdict) -> None:
@@ -160,7 +160,7 @@ def test_a_bound_tells_only_what_it_bounds(sign, value, verdict) -> None:
 def test_a_planner_that_served_nobody_on_one_of_few_seeds_is_not_surely_ahead() -> None:
     some = rows({"compass": 20, "vulcan": 10}, scene="tracking")
     some[0]["goodput"] = 0.0
-    assert settle.findings(pl.DataFrame(some))[0].verdict == Verdict.UNKNOWN
+    assert settle.findings(pl.DataFrame(some))[0].verdict == Verdict.UNDECIDED
     for row in some:  # More seeds tell.
         row["seed"] = int(str(row["seed"])) * 10
     more = [row | {"seed": row["seed"] + at} for row in some[1:4] + some[5:] for at in range(10)]
@@ -170,10 +170,10 @@ def test_a_planner_that_served_nobody_on_one_of_few_seeds_is_not_surely_ahead() 
 def test_serving_some_queries_is_ahead_of_serving_none() -> None:
     served = {"compass": 20, "none": 0}
     few, many = (rows(served, range(n), scene="tracking") for n in (3, 8))
-    assert settle.findings(pl.DataFrame(few))[0].verdict == Verdict.UNKNOWN
+    assert settle.findings(pl.DataFrame(few))[0].verdict == Verdict.UNDECIDED
     assert settle.findings(pl.DataFrame(many))[0].verdict == Verdict.AGREES
     found = settle.findings(pl.DataFrame(rows({"compass": 0, "none": 0}, scene="tracking")))
-    assert found[0].verdict == Verdict.UNKNOWN
+    assert found[0].verdict == Verdict.UNDECIDED
 
 
 def test_a_value_is_above_a_threshold_by_its_whole_interval() -> None:
@@ -181,7 +181,7 @@ def test_a_value_is_above_a_threshold_by_its_whole_interval() -> None:
         above("claim", (2.0, low, high), 1.0, "why", 4).verdict
         for low, high in ((1.5, 2.5), (0.5, 2.5), (0.5, 0.9), (None, None))
     ]
-    assert found == [Verdict.AGREES, Verdict.UNKNOWN, Verdict.DIFFERS, Verdict.UNKNOWN]
+    assert found == [Verdict.AGREES, Verdict.UNDECIDED, Verdict.DIFFERS, Verdict.UNDECIDED]
 
 
 def test_being_ahead_takes_a_row_of_ratios() -> None:
@@ -254,7 +254,9 @@ def test_tiers_are_judged_one_by_one() -> None:
     assert [each.verdict for each in found] == [Verdict.DIFFERS, Verdict.AGREES]
 
 
-@pytest.mark.parametrize(("optimum_s", "verdict"), [(2.0, Verdict.AGREES), (75.0, Verdict.UNKNOWN)])
+@pytest.mark.parametrize(
+    ("optimum_s", "verdict"), [(2.0, Verdict.AGREES), (75.0, Verdict.UNDECIDED)]
+)
 def test_violations_return_or_do_not_unless_not_even_the_optimum_recovers(
     optimum_s, verdict
 ) -> None:
@@ -292,7 +294,7 @@ def test_the_claim_fails_if_a_baseline_comes_near() -> None:
         (0.5, 0, Verdict.AGREES),
         (9.0, 0, Verdict.DIFFERS),
         (9.0, 1, Verdict.DIFFERS),
-        (0.5, 1, Verdict.UNKNOWN),
+        (0.5, 1, Verdict.UNDECIDED),
     ],
 )
 def test_medians_that_were_not_reached_may_be_longer(response_s, bounds, verdict) -> None:
@@ -344,7 +346,7 @@ def test_a_median_that_one_seed_does_not_reach_is_not_averaged_over_the_others(m
         each.claim.split()[-1]: each for each in cost.findings(frame) if "responds" in each.claim
     }
     assert found["vulcan"].verdict == Verdict.AGREES
-    assert found["late"].verdict == Verdict.UNKNOWN
+    assert found["late"].verdict == Verdict.UNDECIDED
     # 1 / 6, 1 / 6 and 0 against 1, 1 / 1.1 and 1 / 1.2 responses a second
     assert found["late"].ours.startswith("8.23 [≥ ")
 

@@ -69,17 +69,17 @@ def test_planning_is_mostly_profiling_or_not() -> None:
     )
     verdicts = [each.verdict for each in planning_time.findings(rows)]
     agrees, differs = Verdict.AGREES, Verdict.DIFFERS
-    assert verdicts == [agrees, agrees, differs, differs, agrees, Verdict.UNKNOWN]
+    assert verdicts == [agrees, agrees, differs, differs, agrees, Verdict.UNDECIDED]
 
 
 @pytest.mark.parametrize(
     ("response_s", "served", "verdict"),
     [
         ([0.4, 0.5, 0.6], 0.9, Verdict.AGREES),
-        ([1.0, 4.0, 9.0], 0.6, Verdict.UNKNOWN),
+        ([1.0, 4.0, 9.0], 0.6, Verdict.UNDECIDED),
         ([9.0, 9.5, 10.0], 0.6, Verdict.DIFFERS),
         ([200.0, 210.0, 220.0], 0.3, Verdict.DIFFERS),
-        ([0.4, 0.5, 200.0], 0.5, Verdict.UNKNOWN),
+        ([0.4, 0.5, 200.0], 0.5, Verdict.UNDECIDED),
     ],
 )
 def test_a_plan_is_found_in_time_if_queries_are_served_in_time(
@@ -120,7 +120,7 @@ def test_ten_histories_are_good_or_not() -> None:
     assert [each.verdict for each in good[:2]] == [Verdict.AGREES] * 2
     assert [each.verdict for each in bad[:2]] == [Verdict.DIFFERS] * 2
     # What more cost is declared, so that no ratio confirms it.
-    assert [each.verdict for each in (*good[2:], *bad[2:])] == [Verdict.UNKNOWN] * 4
+    assert [each.verdict for each in (*good[2:], *bad[2:])] == [Verdict.UNDECIDED] * 4
 
 
 def test_unreached_medians_do_not_shorten_response_times() -> None:
@@ -132,7 +132,7 @@ def test_unreached_medians_do_not_shorten_response_times() -> None:
     [found] = histories.findings(rows)
     # 1 s, 1.001 s and never, over 2 s, 2.001 s and 2.002 s, in responses a second: 1.333
     assert found.ours.startswith("1.33 [0, ")
-    assert found.verdict == Verdict.UNKNOWN
+    assert found.verdict == Verdict.UNDECIDED
     assert any(line.startswith("| 10 | infinite |") for line in histories.lines(rows))
 
 
@@ -165,7 +165,7 @@ def encoded(one_hot: dict[int, float]) -> pl.DataFrame:
     [
         ({4: 0.2, 8: 0.05}, Verdict.AGREES),
         ({4: 0.2, 8: 0.2}, Verdict.DIFFERS),
-        ({4: 0.099, 8: 0.099}, Verdict.UNKNOWN),
+        ({4: 0.099, 8: 0.099}, Verdict.UNDECIDED),
     ],
 )
 def test_one_hot_features_are_sometimes_better(one_hot: dict[int, float], verdict: Verdict) -> None:

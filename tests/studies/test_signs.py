@@ -146,7 +146,7 @@ def test_a_seed_on_which_compass_serves_nobody_counts() -> None:
     nothing = (pl.col("planner") == "compass") & (pl.col("seed") == 1)
     rows = rows.with_columns(goodput=pl.when(nothing).then(0.0).otherwise("goodput"))
     [found] = goodput.findings(rows)
-    assert (found.ours, found.verdict) == ("0.667 [0, 2.1] (3 seeds)", Verdict.UNKNOWN)
+    assert (found.ours, found.verdict) == ("0.667 [0, 2.1] (3 seeds)", Verdict.UNDECIDED)
 
 
 @pytest.mark.parametrize(

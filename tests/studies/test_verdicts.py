@@ -108,7 +108,7 @@ def test_trial_seeds_are_judged_once_at_95_percent() -> None:
     [
         ((2.2, 2.1, 2.5), Verdict.AGREES),  # within a quarter of the effect below the range
         ((2.1, 2.0, 2.2), Verdict.DIFFERS),  # outside of the range altogether
-        ((2.2, 1.5, 3.0), Verdict.UNKNOWN),
+        ((2.2, 1.5, 3.0), Verdict.UNDECIDED),
     ],
 )
 def test_a_range_is_met_give_or_take_a_quarter_of_the_effect(

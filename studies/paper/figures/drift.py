@@ -135,13 +135,13 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
             agrees, differs = stays, returns
         else:
             continue
-        verdict = Verdict.AGREES if agrees else Verdict.DIFFERS if differs else Verdict.UNKNOWN
+        verdict = Verdict.AGREES if agrees else Verdict.DIFFERS if differs else Verdict.UNDECIDED
         why = (
             f"the mean of the last {LAST_S:g} s minus that of the {BEFORE_S:g} s "
             f"before the step; within {GOAL_POINTS:g} points counts as returned"
         )
         if not recovers(by, str(case)):
-            verdict, why = Verdict.UNKNOWN, f"not even the optimum recovers; {why}"
+            verdict, why = Verdict.UNDECIDED, f"not even the optimum recovers; {why}"
         ours = f"{estimated(middle, low, high)} points above the earlier rate ({part.height} seeds)"
         found.append(Finding(claim, ours, verdict, why))
     return found

@@ -74,7 +74,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
             Finding(
                 f"one-hot features sometimes outperform {words}",
                 f"better in {better} of {len(its)} cases, worse in {worse}",
-                Verdict.AGREES if better else Verdict.DIFFERS if never else Verdict.UNKNOWN,
+                Verdict.AGREES if better else Verdict.DIFFERS if never else Verdict.UNDECIDED,
                 "a case is an application and a number of profiled configurations; it counts if "
                 f"errors differ with p below {error:.2g} by Holm's procedure. The verdict is "
                 "'differs' if one-hot features are worse in all cases",

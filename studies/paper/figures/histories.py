@@ -79,7 +79,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
             if histories > GOOD:
                 # The cost of a history is our own assumption, which our runs cannot confirm.
                 why = _assumed(both, histories)
-                finding = replace(finding, verdict=Verdict.UNKNOWN, why=why, decidable=False)
+                finding = replace(finding, verdict=Verdict.UNDECIDED, why=why, decidable=False)
             found.append(finding)
     return found
 

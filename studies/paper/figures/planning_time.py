@@ -87,7 +87,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
         Finding(
             "a step of the search takes 40 to 100 ms",
             f"{1e3 * CHARGES_S['search_step']:g} ms are charged",
-            Verdict.UNKNOWN,
+            Verdict.UNDECIDED,
             "the cost model takes it from the paper; nothing is measured",
             decidable=False,
         )
