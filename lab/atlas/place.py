@@ -34,15 +34,15 @@ def place(
 ) -> tuple[list[Placed], list[str]]:
     """Run a planner in the cells of an atlas, in random order, until ``until_s`` seconds are over.
 
-    In each cell it races with the best planner by goodput, whose stored runs are used first. Their
-    seeds also chose the best planner, which is a little in its favour. Returns the places, and the
-    sentences of cells that failed.
+    In each cell it races with the best planner by goodput, on the stored runs as far as there are
+    any. Their seeds also chose the best planner, which is a little in its favour. Returns the
+    places, and the sentences of cells that failed.
     """
     frame = made.frame
     found = verdicts(frame, made.plan).sample(fraction=1.0, shuffle=True, seed=0)
     started = perf_counter()
 
-    def in_time() -> Iterator[tuple[int, Cell, str, list[Row]]]:
+    def in_time() -> Iterator[tuple[int, Cell, str, Sequence[Row]]]:
         for row in found.iter_rows(named=True):
             if perf_counter() - started > until_s:
                 return
@@ -50,9 +50,8 @@ def place(
             names = [each for each in str(row[f"{GOODPUT}_best"]).split(",") if each]
             mean = part.filter(pl.col("planner").is_in(names or made.plan.planners))
             mean = mean.group_by("planner").agg(pl.col(GOODPUT).mean()).sort(GOODPUT, "planner")
-            best = mean["planner"][-1]
-            theirs: list[Row] = [*part.filter(pl.col("planner") == best).sort("seed").to_dicts()]
-            yield row["cell"], Cell({axis.name: row[axis.name] for axis in AXES}), best, theirs
+            cell = Cell({axis.name: row[axis.name] for axis in AXES})
+            yield row["cell"], cell, mean["planner"][-1], part.to_dicts()
 
     prepare_workers()
     make = delayed(partial(_attempt, planner, made.plan))
@@ -71,25 +70,19 @@ def place(
 
 
 def _attempt(
-    planner: str, plan: Plan, number: int, cell: Cell, best: str, stored: list[Row]
+    planner: str, plan: Plan, number: int, cell: Cell, best: str, stored: Sequence[Row]
 ) -> tuple[int, Placed | Exception]:
-    try:
-        return number, _placed(planner, plan, number, cell, best, stored)
-    except Exception as error:
-        return number, error
-
-
-def _placed(
-    planner: str, plan: Plan, number: int, cell: Cell, best: str, stored: list[Row]
-) -> Placed:
     runs, names = CellRuns(number, cell, plan, stored), {AHEAD: planner, BEHIND: best}
 
     def measure(who: str, numbers: Sequence[int]) -> list[Row]:
         return runs(names[who], numbers)
 
-    verdict = race((AHEAD, BEHIND), measure, plan.looks, (GOODPUT,)).verdicts[GOODPUT]
+    try:
+        verdict = race((AHEAD, BEHIND), measure, plan.looks, (GOODPUT,)).verdicts[GOODPUT]
+    except Exception as error:
+        return number, error
     answers = {Outcome.TIE: CLOSE, Outcome.NOBODY: CLOSE, Outcome.UNDECIDED: UNCLEAR}
-    return Placed(cell, best, answers.get(verdict.outcome, verdict.label))
+    return number, Placed(cell, best, answers.get(verdict.outcome, verdict.label))
 
 
 def counted(placed: Sequence[Placed]) -> dict[str, int]:

@@ -10,7 +10,7 @@ import polars as pl
 from lab.atlas.advice import Tree, shares, tree, verdicts, words_of
 from lab.atlas.axes import design
 from lab.atlas.pictures import draw_pairs
-from lab.atlas.place import PLACES, counted, place
+from lab.atlas.place import PLACES, Placed, counted, place
 from lab.atlas.race import METRICS
 from lab.atlas.rerun import Again, compared, full_length, rerun
 from lab.atlas.reversals import Runs, reversals
@@ -116,12 +116,12 @@ def _place(made: Atlas, planner: str, processes: int, until_s: float) -> int:
     if not placed:
         why = f"the first failure: {failures[0]}" if failures else "give more --hours"
         raise InputError(f"no cell was finished; {why}")
-    by_app: dict[str, list[object]] = {}
+    by_app: dict[str, list[Placed]] = {}
     for each in placed:
         by_app.setdefault(str(each.cell.values["application"]), []).append(each)
     say(f"{planner} against the best planner of each cell, by goodput, in {len(placed)} cells:\n")
     rows = [["all", *counted(placed).values()]]
-    rows += [[name, *counted(each).values()] for name, each in sorted(by_app.items())]  # type: ignore[arg-type]
+    rows += [[name, *counted(each).values()] for name, each in sorted(by_app.items())]
     for line in table(["application", *PLACES], rows):
         say(line)
     return FAILED if failures else OK

@@ -21,6 +21,7 @@ from lab.atlas.axes import (
     Cell,
     design,
 )
+from lab.atlas.place import AHEAD, BEHIND, place
 from lab.atlas.race import GOODPUT, METRICS, Row, race
 from lab.atlas.rerun import Again, compared
 from lab.atlas.reversals import changes
@@ -372,3 +373,30 @@ def test_reruns_are_compared_with_the_atlas(tmp_path: Path) -> None:
                     atlas.rows.append({"cell": cell, **DEFAULT, **row, **more})
     found = dict(compared(made, again).select("cell", "again").iter_rows())
     assert found == {0: Again.SAME, 1: Again.OTHER, 2: Again.POSSIBLE}
+
+
+def test_a_placed_planner_races_with_the_best_one_whose_stored_runs_are_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[tuple[str, int]] = []
+
+    def result_of(setup: Setup) -> str:
+        [planner] = setup.planners
+        ran.append((planner, setup.seed))
+        return planner
+
+    def measured(planner: str, cell: Cell, length: Length) -> Row:
+        value = {"Greedy": 9.0, "StaticPlan": 5.0, "CheapestFeasible": 1.0}[planner]
+        return {**dict.fromkeys(METRICS, value), "active": 20.0, "usd_per_hour": 1.0}
+
+    monkeypatch.setattr(runs, "result_of", result_of)
+    monkeypatch.setattr(runs, "measured", measured)
+    made = Atlas(tmp_path, Plan(("cheapest_feasible", "static_plan"), looks=Looks((5,), 0.1)))
+    assert made.extend(dict(enumerate(design(1, 0))), 1, 1e9) == []
+    ran.clear()
+    [ahead], failures = place("greedy", made, 1, 1e9)
+    assert (ahead.best, ahead.place, failures) == ("static_plan", AHEAD, [])
+    assert ran == [("Greedy", FIRST_SEED + number) for number in range(5)]
+    [behind], _ = place("cheapest_feasible", made, 1, 1e9)
+    assert behind.place == BEHIND
+    assert len(ran) == 5  # all runs of both are stored
