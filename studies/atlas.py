@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from lab.atlas.advice import best_share, shares, tree, verdicts, words_of
+from lab.atlas.advice import best_share, share, shares, tree, verdicts, words_of
 from lab.atlas.axes import AXES, Ordered
 from lab.atlas.pictures import draw_pairs, draw_shares
 from lab.atlas.race import GOODPUT, METRICS, PER_DOLLAR
@@ -65,8 +65,8 @@ def page() -> str:
         metrics=[
             {
                 "name": WORDS[metric],
-                "undecided": _share(found, metric, Outcome.UNDECIDED),
-                "ties": _share(found, metric, Outcome.TIE),
+                "undecided": share(found, metric, Outcome.UNDECIDED),
+                "ties": share(found, metric, Outcome.TIE),
                 "tie_lead": found.filter(pl.col(f"{metric}_verdict") == Outcome.TIE)[
                     f"{metric}_lead"
                 ].median(),
@@ -90,9 +90,9 @@ def headline(found: pl.DataFrame, planners: tuple[str, ...]) -> str:
     """Return which planner is best most often, for each metric, to follow "The atlas"."""
     parts = []
     for metric in METRICS:
-        share = {name: best_share(found, name, metric) for name in planners}
-        name = max(planners, key=lambda each: share[each])
-        middle, low, high = (f"{100 * each:.0f}" for each in share[name])
+        best = {name: best_share(found, name, metric) for name in planners}
+        name = max(planners, key=lambda each: best[each])
+        middle, low, high = (f"{100 * each:.0f}" for each in best[name])
         parts.append(f"`{name}` by {WORDS[metric]}, in {middle} % [{low}, {high}] of them")
     return (
         f"compares planners in {len(found)} scenes. In the scenes that its seeds decide, the "
@@ -102,7 +102,7 @@ def headline(found: pl.DataFrame, planners: tuple[str, ...]) -> str:
 
 
 def draw() -> list[Path]:
-    """Draw the pictures of the page, and the one of the page on choosing a planner."""
+    """Draw the pictures of the page, and that of the page on planners; return their paths."""
     made = Atlas.kept(KEPT)
     axes = {axis.name: axis for axis in AXES}
     pairs = [(axes[one], axes[other]) for one, other in SHOWN]
@@ -119,11 +119,11 @@ def draw() -> list[Path]:
 
 def _shares(found: pl.DataFrame, planners: tuple[str, ...], metric: str) -> Iterator[list[str]]:
     for name, *parts in shares(found, planners, metric).iter_rows():
-        share, low, high = best_share(found, name, metric)
+        middle, low, high = best_share(found, name, metric)
         yield [
             f"`{name}`",
             *(f"{part:.0%}" for part in parts),
-            f"{share:.0%} [{low:.0%}, {high:.0%}]",
+            f"{middle:.0%} [{low:.0%}, {high:.0%}]",
         ]
 
 
@@ -135,10 +135,6 @@ def _reversed(row: dict[str, Any]) -> list[str]:
         return [*names, "none of the tried changes", "", ""]
     ratio = "infinite" if row["ratio"] is None else f"{row['ratio']:.2f}"
     return [*names, row["change"], f"{row['size']:.2f}", ratio]
-
-
-def _share(found: pl.DataFrame, metric: str, outcome: Outcome) -> float:
-    return float(found.select((pl.col(f"{metric}_verdict") == outcome).mean()).item())
 
 
 def _quantiles(served: pl.Series) -> tuple[float, ...]:

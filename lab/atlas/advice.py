@@ -55,19 +55,21 @@ def _lead(runs: pl.DataFrame, metric: str) -> float | None:
     return None if len(means) < 2 or not means[1] else float(means[0] / means[1] - 1)
 
 
+def share(found: pl.DataFrame, metric: str, outcome: Outcome) -> float:
+    """Return the share of cells with an outcome other than a winner."""
+    return float(found.select((pl.col(f"{metric}_verdict") == outcome).mean()).item())
+
+
 def shares(found: pl.DataFrame, planners: Sequence[str], metric: str) -> pl.DataFrame:
-    """Return how many cells each planner wins, ties in, or may be the best of, as shares of all."""
-    best, verdict = pl.col(f"{metric}_best"), pl.col(f"{metric}_verdict")
-    named = {name: best.str.split(",").list.contains(name) for name in planners}
+    """Return the shares of cells that each planner wins, ties in, or may be the best of."""
+    best, verdict = found[f"{metric}_best"].str.split(","), found[f"{metric}_verdict"]
     return pl.DataFrame(
         [
             {
                 "planner": name,
-                "wins": found.select((verdict == name).mean()).item(),
-                "ties": found.select((named[name] & (verdict == Outcome.TIE)).mean()).item(),
-                "undecided": found.select(
-                    (named[name] & (verdict == Outcome.UNDECIDED)).mean()
-                ).item(),
+                "wins": (verdict == name).mean(),
+                "ties": (best.list.contains(name) & (verdict == Outcome.TIE)).mean(),
+                "undecided": (best.list.contains(name) & (verdict == Outcome.UNDECIDED)).mean(),
             }
             for name in planners
         ]
@@ -113,7 +115,7 @@ class Tree:
     tested: int  # number of held-out cells
 
 
-def tree(found: pl.DataFrame, metric: str, seed: int = 0) -> Tree | None:
+def tree(found: pl.DataFrame, metric: str) -> Tree | None:
     """Fit a tree of `DEPTH` to the decided cells, apart from those that are held out.
 
     A cell with k tied planners counts as 1 / k of a cell for each. Returns None if there are too
@@ -129,11 +131,11 @@ def tree(found: pl.DataFrame, metric: str, seed: int = 0) -> Tree | None:
         names.split(",") if names else [str(Outcome.NOBODY)] for names in decided[f"{metric}_best"]
     ]
     features, names = _features(decided)
-    fit, held = train_test_split(np.arange(len(decided)), test_size=HELD_OUT, random_state=seed)
+    fit, held = train_test_split(np.arange(len(decided)), test_size=HELD_OUT, random_state=0)
     rows = [(cell, name, 1 / len(best[cell])) for cell in fit for name in best[cell]]
     cells, labels, weights = map(np.array, zip(*rows, strict=True))
     model = DecisionTreeClassifier(
-        max_depth=DEPTH, min_weight_fraction_leaf=LEAST_CELLS / len(fit), random_state=seed
+        max_depth=DEPTH, min_weight_fraction_leaf=LEAST_CELLS / len(fit), random_state=0
     ).fit(features[cells], labels, weights)
 
     def right(advice: Sequence[str], of: Sequence[int]) -> float:

@@ -27,7 +27,6 @@ BINS = 4
 
 OTHERS = (str(Outcome.TIE), str(Outcome.UNDECIDED), str(Outcome.NOBODY))
 
-
 ROOM = 0.14
 """Least share whose bar has room for its number."""
 

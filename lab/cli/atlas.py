@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from lab.atlas.advice import Tree, shares, tree, verdicts, words_of
+from lab.atlas.advice import Tree, share, shares, tree, verdicts, words_of
 from lab.atlas.axes import design
 from lab.atlas.pictures import draw_pairs
 from lab.atlas.place import PLACES, Placed, counted, place
@@ -62,9 +62,7 @@ def _atlas(options: argparse.Namespace) -> int:
     cells = dict(enumerate(design(options.cells, options.design_seed)))
     with made.locked():
         failures = made.extend(cells, processes, until_s)
-    if not made.rows:
-        why = f"the first failure: {failures[0]}" if failures else "give more --hours"
-        raise InputError(f"no cell was finished; {why}")
+    _check_finished(made.rows, failures)
     found = verdicts(made.frame, made.plan)
     found.write_parquet(options.out / TABLE)
     say(
@@ -81,7 +79,7 @@ def _atlas(options: argparse.Namespace) -> int:
 
 def describe(found: pl.DataFrame, planners: Sequence[str], metric: str) -> None:
     """Print how often each planner is best by a metric, and the decision tree."""
-    undecided = found.select((pl.col(f"{metric}_verdict") == Outcome.UNDECIDED).mean()).item()
+    undecided = share(found, metric, Outcome.UNDECIDED)
     say(f"By {metric.replace('_', ' ')}; {undecided:.0%} of cells are undecided:\n")
     rows = shares(found, planners, metric).iter_rows()
     heads = ["planner", "wins", "ties with the best", "may be the best"]
@@ -113,9 +111,7 @@ def _place(made: Atlas, planner: str, processes: int, until_s: float) -> int:
     placed, failures = place(planner, made, processes, until_s)
     for sentence in failures:
         say(f"  {sentence}")
-    if not placed:
-        why = f"the first failure: {failures[0]}" if failures else "give more --hours"
-        raise InputError(f"no cell was finished; {why}")
+    _check_finished(placed, failures)
     by_app: dict[str, list[Placed]] = {}
     for each in placed:
         by_app.setdefault(str(each.cell.values["application"]), []).append(each)
@@ -178,6 +174,12 @@ def _check(planners: Sequence[str]) -> None:
             raise InputError(f"--planners {name}: there is no such planner; {choices(name, known)}")
     if len(planners) < 2 or len(set(planners)) < len(planners):
         raise InputError(f"--planners {','.join(planners)}: name two or more different planners")
+
+
+def _check_finished(finished: Sequence[object], failures: Sequence[str]) -> None:
+    if not finished:
+        why = f"the first failure: {failures[0]}" if failures else "give more --hours"
+        raise InputError(f"no cell was finished; {why}")
 
 
 def _check_exists(made: Atlas) -> None:
