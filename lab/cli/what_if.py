@@ -56,7 +56,7 @@ def capacity(options: argparse.Namespace) -> int:
         bound = options.at_most
     target = Target(options.metric, bound, at_least, options.confidence, options.seeds)
     target.check()
-    keys = all_varied("--vary", options.vary)
+    keys = all_varied(options.vary)
     answer = find_cheapest(Runs(overrides, options.out, options.jobs), keys, target)
     question = f"Which machines have {target.claim}, planned by {answer.planner}?"
     say(f"{question}\n")

@@ -81,7 +81,7 @@ def capacity(asked: Capacity, place: Place, tell: Tell) -> Answer:
         made += 1
         tell(Progress(made, None, _about(row), known))
 
-    keys = all_varied("--vary", texts)
+    keys = all_varied(texts)
     found = find_cheapest(_runs(asked, place, heard), keys, target, judged)
     return answer(found, found.conclusion())
 

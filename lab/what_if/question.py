@@ -14,6 +14,7 @@ import polars as pl
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from lab.common.errors import InputError, choices, key_of, one_line
+from lab.common.formatting import count
 from lab.common.metrics import ANY, METRICS, by_tier, metric_and_tier, range_of
 from lab.config.compose import Setup
 from lab.config.overrides import readable, repeated, swept_values
@@ -47,7 +48,7 @@ class Varied:
         return sorted(self.values, key=float) if self.is_number else self.values
 
 
-def varied(option: str, text: str) -> Varied:
+def varied(text: str) -> Varied:
     """Parse a varied key: ``KEY=A,B``, ``KEY=range(1,9)`` or ``KEY=A``; else raise InputError."""
     own = readable(text) != text  # whether Hydra cannot parse the key
     try:
@@ -56,32 +57,30 @@ def varied(option: str, text: str) -> Varied:
         )
     except Exception as error:
         raise InputError(
-            f"{option} {text}: write KEY=A,B or KEY=range(1,9) ({one_line(error)})"
+            f"--vary {text}: write KEY=A,B or KEY=range(1,9) ({one_line(error)})"
         ) from None
     if parsed.is_sweep_override():
-        values = tuple(swept_values(parsed, f"{option} {text}"))
+        values = tuple(swept_values(parsed, f"--vary {text}"))
     else:
         values = (parsed.get_value_element_as_str(),)
     return Varied(key_of(text) if own else parsed.key_or_group, values)
 
 
-def all_varied(option: str, texts: Sequence[str]) -> list[Varied]:
+def all_varied(texts: Sequence[str]) -> list[Varied]:
     """Return the varied keys of texts (see `varied`); raise InputError if a key occurs twice."""
-    found = [varied(option, text) for text in texts]
+    found = [varied(text) for text in texts]
     if twice := repeated(each.key for each in found):
-        raise InputError(f"{twice[0]} is varied twice; give all its values in one {option}")
+        raise InputError(f"{twice[0]} is varied twice; give all its values in one --vary")
     return found
 
 
-def low_and_high(option: str, text: str) -> Varied:
+def low_and_high(text: str) -> Varied:
     """Return a key with its low and high value from ``KEY=LOW,HIGH``, or raise InputError."""
-    found = varied(option, text)
-    count = len(found.values)
-    if count != 2:
-        values = "1 value" if count == 1 else f"{count} values"
+    found = varied(text)
+    if len(found.values) != 2:
         raise InputError(
-            f"{option} {text}: has {values} of {found.key}; must have exactly two, "
-            f"{found.key}=LOW,HIGH"
+            f"--vary {text}: has {count(len(found.values), 'value')} of {found.key}; must have "
+            f"exactly two, {found.key}=LOW,HIGH"
         )
     return found
 

@@ -133,7 +133,7 @@ class Sensitivity:
         self.runs, self.question = runs, question
         base, setup = runs.check(()), runs.setup(())[0]
         check_tier(question.metric, setup.scenario().tiers)
-        asked = [low_and_high("--vary", text) for text in question.vary]
+        asked = [low_and_high(text) for text in question.vary]
         self._against = () if question.against is None else (question.against,)
         written: Any = literal(setup.saved)
         self._written = written

@@ -494,10 +494,10 @@ def test_figures_state_their_question(monkeypatch, tmp_path) -> None:
 
 
 def test_a_sweep_of_one_key_is_read_as_hydra_reads_it() -> None:
-    assert varied("--vary", "a.b=range(1,4)") == Varied("a.b", ("1", "2", "3"))
-    assert varied("--vary", "a={x: 1},{x: 2}").values == ("{x:1}", "{x:2}")
-    assert varied("--vary", "a=5").values == ("5",)
-    assert varied("--vary", "a.5G=1,2") == Varied("a.5G", ("1", "2"))
+    assert varied("a.b=range(1,4)") == Varied("a.b", ("1", "2", "3"))
+    assert varied("a={x: 1},{x: 2}").values == ("{x:1}", "{x:2}")
+    assert varied("a=5").values == ("5",)
+    assert varied("a.5G=1,2") == Varied("a.5G", ("1", "2"))
 
 
 @pytest.mark.usefixtures("simulated")
