@@ -20,12 +20,11 @@ from lab.common.console import say, show_rows
 from lab.common.errors import InputError, check_png, printable
 from lab.hardware_tools.calibration import Protocol, Subject, measure
 from lab.hardware_tools.measured_rows import Given, Output, calibrated_rows, check_calibration
-from lab.hardware_tools.validation import Validation, cell, validate_rows
+from lab.hardware_tools.validation import PERCENTS, Validation, cell, validate_rows
 
 OK, FAILED, REFUSED = 0, 1, 2
 PAGE = Path("docs/evidence/validation.md")
 MOST_REFUSED = 20
-PERCENTS = ("median_pct", "p90_pct", "worst_pct")
 _PRINTED = dict.fromkeys(PERCENTS, "{:.1f}".format)
 ERROR_COLUMNS = ("target", "group", "scheme", "n", "refused", *PERCENTS, "worst_cell")
 

@@ -18,6 +18,7 @@ from lab.hardware_tools.unpredicted import reason, unpredicted_table
 
 TOGETHER = "all"
 COMPARISON = ("target", "group", "measured", "predicted", "ape_pct")
+PERCENTS = ("median_pct", "p90_pct", "worst_pct")
 _ROW = "row number"
 
 
@@ -138,7 +139,7 @@ def error_table(rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
         {"target": part["target"][0], "group": part["group"][0], **_errors(part, key)}
         for part in rows.partition_by("group", maintain_order=True)
     ]
-    percents = dict.fromkeys(("median_pct", "p90_pct", "worst_pct"), pl.Float64)
+    percents = dict.fromkeys(PERCENTS, pl.Float64)
     return pl.DataFrame(sums, schema_overrides={**percents, "worst_cell": pl.String})
 
 
@@ -151,7 +152,7 @@ def _errors(rows: pl.DataFrame, key: Sequence[str]) -> dict[str, object]:
     predicted = rows.drop_nulls("ape_pct")
     count = {"n": predicted.height, "refused": rows.height - predicted.height}
     if not predicted.height:
-        return {**count, **dict.fromkeys(("median_pct", "p90_pct", "worst_pct", "worst_cell"))}
+        return {**count, **dict.fromkeys((*PERCENTS, "worst_cell"))}
     median, p90 = np.percentile(predicted["ape_pct"].to_numpy(), (50, 90))
     worst = predicted.row(predicted["ape_pct"].arg_max() or 0, named=True)
     return {

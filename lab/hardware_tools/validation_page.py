@@ -15,13 +15,13 @@ from hardware_models.schemas import PROVENANCE, SCHEMAS
 from hardware_models.tables import accelerators, load_table
 from lab.hardware_tools.link_validation import directions, link_rows
 from lab.hardware_tools.unpredicted import NOTHING_TO_PREDICT
+from lab.hardware_tools.validation import PERCENTS
 from lab.hardware_tools.world_parameters import SMOOTH, STRAIGHT, parameters
 from lab.reporting.render import render
 
 MOST_SOURCES = 4
 DRAWN = ("gpu_latency", "llm_iteration", "llm_speed", "device_latency")
 STACK_COLUMNS = ("engine", "backend", "precision")
-PERCENTS = ("median_pct", "p90_pct", "worst_pct")
 
 Row = list[Any]
 
