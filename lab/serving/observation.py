@@ -29,6 +29,7 @@ LOST = "lost"
 WHOLE = {"query": pl.Int64, "number": pl.Int64, "deployment": pl.Int64}
 FACTORS = ("size", "length", "allowance")
 NEEDED = ("pipeline", "rate_per_s", "requests", "seed", "arrivals")
+"""Keys of every description of an observation, which a prediction keeps."""
 
 
 @dataclass(frozen=True)

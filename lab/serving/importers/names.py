@@ -2,7 +2,7 @@
 
 import re
 
-NAME = "[a-z][a-z0-9_]*"
+from lab.serving.pipeline import NAME
 
 
 def operator_name(text: str) -> str:

@@ -17,10 +17,11 @@ from typing import Any
 import polars as pl
 
 from lab.common.errors import InputError, choices, short
-from lab.serving.importers.names import NAME, operator_name
+from lab.serving.importers.names import operator_name
 from lab.serving.importers.otlp import Span
 from lab.serving.noise import SCHEMA as NOISE_SCHEMA
 from lab.serving.observation import Observation, Passed, passed_table
+from lab.serving.pipeline import NAME
 from lab.serving.timing import Visit
 from lab.version import versions
 from sim.clock import NS_PER_S

@@ -27,6 +27,7 @@ from lab.serving.predicting.service_tables import (
     FACTORS,
     HOST,
     PATHS,
+    QUANTILES,
     SCHEMAS,
     TIMES,
     ServiceTables,
@@ -46,7 +47,6 @@ PERCENTILES = {0.5: "p50 latency", 0.9: "p90 latency", 0.95: "p95 latency", 0.99
 
 VLLM = "vllm bench serve"
 FIRST, NEXT = "first_token", "next_token"
-QUANTILES = np.linspace(0, 1, 101)
 ARRIVALS = "arrivals"
 DETAILED = "run with --save-result --save-detailed"
 

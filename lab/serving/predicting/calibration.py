@@ -23,6 +23,7 @@ from lab.serving.predicting.service_tables import (
     FACTORS,
     HOST,
     PATHS,
+    QUANTILES,
     SCHEMAS,
     TIMES,
     ServiceTables,
@@ -34,7 +35,6 @@ from scenarios.applications.pipeline import ANSWER
 from scenarios.numerics import Floats
 from sim.dataplane.base.interface import COMPLETED
 
-QUANTILES = np.linspace(0, 1, 101)
 OVERLOAD = 1.5
 """An observation is overloaded if the last answer came so many times as late as the last request
 was sent."""

@@ -13,8 +13,8 @@ from typing import Any
 import polars as pl
 
 from lab.common.errors import InputError
-from lab.serving.observation import Observation
-from lab.serving.predicting.prediction import NEEDED, SEED, Prediction
+from lab.serving.observation import NEEDED, Observation
+from lab.serving.predicting.prediction import SEED, Prediction
 from sim.dataplane.base.interface import COMPLETED
 
 QUANTILES = {"p50_s": 0.5, "p95_s": 0.95, "p99_s": 0.99}

@@ -16,7 +16,7 @@ import polars as pl
 
 from lab.common.atomic_write import written_aside
 from lab.common.errors import InputError, no_directory
-from lab.serving.observation import TABLE, WHOLE, Observation, read_table
+from lab.serving.observation import NEEDED, TABLE, WHOLE, Observation, read_table
 from lab.serving.predicting.ray_plane import RayPlane
 from lab.serving.predicting.service_tables import (
     CORES,
@@ -42,8 +42,6 @@ SEED = "seed"
 """The column that tells the seeds of a prediction apart."""
 DRAINED_S = 600.0
 """Simulated seconds after the last arrival. A request that has not ended by then is in flight."""
-NEEDED = ("pipeline", "rate_per_s", "requests", "seed", "arrivals")
-"""What a prediction keeps of the description of its observation."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from scenarios.numerics import Floats
 
 TIMES, FACTORS, ENGINE = "service_times", "service_factors", "engine"
 PATHS, CORES, HOST, ACCURACY = "paths", "cores", "host", "accuracy"
+QUANTILES = np.linspace(0, 1, 101)
+"""The quantiles that tables of factors and paths have."""
 SCHEMAS: Mapping[str, Mapping[str, type[pl.DataType]]] = {
     TIMES: {
         "operator": pl.String,
