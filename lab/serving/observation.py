@@ -84,9 +84,12 @@ def read_observation(directory: Path) -> Observation:
     for key in NEEDED:
         if not isinstance(description, dict) or key not in description:
             raise InputError(f"{path}: has no {key}, so it describes no observation")
-    operators = description["pipeline"].get("operators") if _is(description, "pipeline") else None
-    if not isinstance(operators, list) or not all(_is({"x": each}, "x") for each in operators):
-        raise InputError(f"{path}: pipeline.operators must be a list of mappings")
+    pipeline = description["pipeline"]
+    operators = pipeline.get("operators") if isinstance(pipeline, dict) else None
+    if not isinstance(operators, list) or not all(
+        isinstance(each, dict) and "name" in each for each in operators
+    ):
+        raise InputError(f"{path}: pipeline.operators must be a list of mappings with a name")
     found = Observation(
         description,
         read_table(directory / TABLE, WHOLE),
@@ -97,10 +100,6 @@ def read_observation(directory: Path) -> Observation:
         if column not in found.requests.columns:
             raise InputError(f"{directory / TABLE}: has no column {column}")
     return found
-
-
-def _is(tree: Mapping[str, Any], key: str) -> bool:
-    return isinstance(tree[key], dict)
 
 
 def read_table(path: Path, columns: Iterable[str]) -> pl.DataFrame:

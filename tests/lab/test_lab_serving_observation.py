@@ -168,6 +168,16 @@ def test_a_description_without_the_tables_operators_is_refused(tmp_path):
         read_observation(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "pipeline", [[], {"operators": 1}, {"operators": [1]}, {"operators": [{}]}]
+)
+def test_a_description_whose_operators_have_no_names_is_refused(tmp_path, pipeline):
+    path = written(tmp_path) / "observation.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "pipeline": pipeline}))
+    with pytest.raises(InputError, match="must be a list of mappings with a name"):
+        read_observation(tmp_path)
+
+
 def test_core_times_are_those_of_proc_stat():
     # user nice system idle iowait irq softirq steal guest guest_nice
     text = "cpu  100 10 50 800 20 3 7 10 5 0\ncpu0 1 2 3 4 5 6 7 8\n"
