@@ -327,11 +327,14 @@ def _of(frame: pl.DataFrame, metrics: Sequence[str]) -> Iterator[tuple[Any, ...]
 
 
 def _aligned(head: Sequence[str], rows: Sequence[Sequence[str]], names: int = 2) -> Iterator[str]:
-    """Yield the lines of a table with aligned columns; a repeated first cell is left blank."""
+    """Yield the lines of a table with aligned columns, of which the first `names` are names.
+
+    A repeated first name is left blank if another name follows it.
+    """
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     before = ""
     for row in (head, ["-" * width for width in widths], *rows):
-        first = "" if row[0] == before else row[0]
+        first = "" if names > 1 and row[0] == before else row[0]
         before = row[0]
         cells = [
             cell.ljust(width) if column < names else cell.rjust(width)

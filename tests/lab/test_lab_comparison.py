@@ -126,6 +126,11 @@ def test_no_figure_of_a_summary_can_be_below_0():
     assert range_of("a_strangers") == ANY
 
 
+def test_the_metric_of_each_pair_is_named_also_if_there_is_only_one():
+    tables = from_runs("s", of_seeds(a=[1, 2], b=[2, 4], c=[3, 5])).tables()
+    assert sum(line.startswith("x ") for line in tables.splitlines()) == 1 + 3  # means, and pairs
+
+
 def test_holm_by_hand():
     # Sorted 0.01, 0.03, 0.04 times 3, 2, 1 is 0.03, 0.06, 0.04, made monotone.
     assert holm([0.04, 0.01, None, 0.03]) == pytest.approx([0.06, 0.03, None, 0.06])
