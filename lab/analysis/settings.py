@@ -19,6 +19,8 @@ APART = ("about", "seed", "planner", "figures", "flush_every_s", "requests", "re
 APPLICATION = "application.name"
 # Last parts of keys that are ambiguous without the part before.
 VAGUE = ("name", "count", "events", "kind")
+LONGEST = 28
+"""Largest number of characters of a short text."""
 RunSettings = Mapping[str, Any]
 
 
@@ -95,7 +97,7 @@ def text_of(value: Any) -> str:
     return json.dumps(parts if isinstance(value, list) else parts[0]).replace('"', "")
 
 
-def short_texts(values: Sequence[Any], longest: int = 28) -> list[str]:
+def short_texts(values: Sequence[Any]) -> list[str]:
     """Return a short, unique label for each value of a key.
 
     A long list is labelled by the ``kind`` of each entry. A label that would be too long or not
@@ -110,9 +112,9 @@ def short_texts(values: Sequence[Any], longest: int = 28) -> list[str]:
         ]
     texts = [text_of(value) for value in values]
     kinds = [", ".join(re.findall(r"\bkind: ([\w-]+)", text)) or text for text in texts]
-    named = [kind if len(text) > longest else text for kind, text in zip(kinds, texts, strict=True)]
+    named = [kind if len(text) > LONGEST else text for kind, text in zip(kinds, texts, strict=True)]
     return [
-        name if len(name) <= longest and named.count(name) == 1 else f"#{number}"
+        name if len(name) <= LONGEST and named.count(name) == 1 else f"#{number}"
         for number, name in enumerate(named, 1)
     ]
 

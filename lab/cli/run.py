@@ -251,7 +251,7 @@ def attempt(config: Any, overrides: list[str], directory: Path, label: str = "")
 
 
 @single_threaded()
-def simulate_all(config: Any, overrides: list[str], directory: Path, label: str = "") -> str:
+def simulate_all(config: Any, overrides: list[str], directory: Path, label: str) -> str:
     """Simulate every planner, print results preceded by the label, and return failures."""
     before = at_work()
     stuck = partial(give_up, directory, label)

@@ -59,7 +59,6 @@ def draw_curves(
     path: Path,
     by: str = "planner",
     *,
-    height_in: float = 3.2,
     markers: bool = True,
     mark: float | None = None,
     settings: Mapping[str, Any],
@@ -71,7 +70,7 @@ def draw_curves(
     start at 0.
     """
     titles = rows[panel].unique(maintain_order=True).to_list()
-    figure, [panels] = canvas(1, len(titles), height_in, sharey="ylim" in settings)
+    figure, [panels] = canvas(1, len(titles), 3.2, sharey="ylim" in settings)
     colors = palette(rows[by].unique(maintain_order=True).to_list())
     for one, title in zip(panels, titles, strict=True):
         part = rows.filter(pl.col(panel) == title)

@@ -55,7 +55,7 @@ def seeds_of(look: int) -> range:
     return range(FIRST_SEED, FIRST_SEED + look)
 
 
-def decisions(findings: Findings, rows: pl.DataFrame, looks: Looks = LOOKS) -> list[Decision]:
+def decisions(findings: Findings, rows: pl.DataFrame) -> list[Decision]:
     """Return the decision on each claim of a study, from the rows of its runs so far.
 
     Runs on other seeds than those of the looks, such as trial runs, are judged once, at 95 %.
@@ -67,12 +67,12 @@ def decisions(findings: Findings, rows: pl.DataFrame, looks: Looks = LOOKS) -> l
     if int(rows.select(pl.col("seed").min()).item()) < FIRST_SEED:
         return [_at_once(each, _seeds(rows, each)) for each in made]
     decided: dict[str, tuple[int, Finding]] = {}
-    for look in looks.seeds:
+    for look in LOOKS.seeds:
         part = rows.filter(pl.col("seed") < FIRST_SEED + look)
         have = {each.claim for each in made if _seeds(rows, each) >= look}
         if not have - decided.keys():
             break
-        error = looks.error_at(look)
+        error = LOOKS.error_at(look)
         tested = _tested(findings, part, error)
         names = [each.claim for each in made if each.decidable]
         ps = [tested[name][0] if name in have and name in tested else 1.0 for name in names]

@@ -53,12 +53,10 @@ def box(
     say(axes, left + width / 2, bottom + height / 2, text, **words)
 
 
-def area(
-    axes: Axes, place: tuple[float, float, float, float], title: str, fill: Any = "0.97"
-) -> None:
+def area(axes: Axes, place: tuple[float, float, float, float], title: str) -> None:
     """Draw a large box at (left, bottom, width, height) with a bold title at its top."""
     left, bottom, width, height = place
-    axes.add_patch(Rectangle((left, bottom), width, height, fc=fill, ec="0.7", lw=0.8, zorder=1))
+    axes.add_patch(Rectangle((left, bottom), width, height, fc="0.97", ec="0.7", lw=0.8, zorder=1))
     say(axes, left + width / 2, bottom + height - 1.4, title, weight="bold")
 
 
