@@ -22,7 +22,7 @@ SCENARIOS: Mapping[str, tuple[str, str]] = {
 """The experiments that answer within a second or so, and the planners first compared in each."""
 MACHINES = ("g2-standard-8", "a2-highgpu-1g", "a2-ultragpu-1g", "a3-highgpu-1g")
 NODES = ("edge", "cloud")
-"""The names of the nodes in the clusters of all these experiments."""
+"""The names of the nodes in all shipped clusters."""
 SUMS = ("comparison", "ilp")
 """How options of planners begin that compare several planners, or take hours."""
 

@@ -16,6 +16,8 @@ from pydantic import TypeAdapter
 
 from hardware_models.errors import did_you_mean
 from hardware_models.links.technologies import technologies
+from lab.app.controls import NODES
+from lab.app.controls import written as written_value
 from lab.common.errors import InputError, choices, short
 from lab.common.options import groups
 from lab.config.settings import Settings
@@ -29,8 +31,6 @@ GROUPS = (
     *("switching", "data_plane"),
 )
 """Groups of the configuration of which a scenario chooses an option."""
-NODES = ("edge", "cloud")
-"""The nodes that shipped clusters have."""
 NAMING_FILES = ("network.traces", "workload.arrivals")
 """Keys that name files or classes."""
 NAME = re.compile(r"[A-Za-z0-9][\w+.-]*(?: [\w+.-]+)*", re.ASCII)
@@ -165,8 +165,7 @@ def _text(key: str, value: Any) -> str:
     if isinstance(value, int | float):
         if not abs(value) <= LARGEST:  # or it is no number
             raise InputError(f"{key}: must be a number of at most {LARGEST:g}")
-        whole = isinstance(value, float) and value.is_integer()
-        return str(int(value) if whole else value)
+        return written_value(value)
     if isinstance(value, str):
         return _name(key, value)
     if not isinstance(value, list | dict) or len(value) > ITEMS:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, WithJsonSchema
 
-from lab.app.controls import planners
+from lab.app.controls import NODES, planners
 from lab.common.errors import InputError, choices, short
 from lab.common.metrics import METRICS
 from lab.common.options import groups
@@ -156,10 +156,10 @@ class Fork(Asked):
         if self.planner is not None:
             check_name("planner", self.planner, PLANNERS)
         for node in self.machines:
-            check_name("machines", node, keys.NODES)
+            check_name("machines", node, NODES)
         for each in self.events:
             if each.node is not None:
-                check_name("events.node", each.node, keys.NODES)
+                check_name("events.node", each.node, NODES)
         if not (self.planner or self.machines or self.events or self.queries):
             raise InputError("planner, machines, events or queries: name what is different")
 
