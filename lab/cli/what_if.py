@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lab.common.console import say
 from lab.common.errors import InputError
-from lab.common.formatting import probability
+from lab.common.formatting import count, probability
 from lab.config.overrides import overrides_of, question_of
 from lab.reporting.markdown import estimated
 from lab.what_if.capacity import CandidateVerdict, bound_confidence, looks
@@ -83,8 +83,8 @@ def _bounds_in_words(target: Target) -> str:
 
 def _print_tried(answer: CapacityAnswer) -> None:
     sign, tried = answer.target.sign, answer.by_price
-    count = len(looks(answer.target.seeds))
-    mean = f"mean [{_bounds_in_words(answer.target)} for {count} look{'s' * (count != 1)}]"
+    for_looks = f"for {count(len(looks(answer.target.seeds)), 'look')}"
+    mean = f"mean [{_bounds_in_words(answer.target)} {for_looks}]"
     say(f"{'$/hour':>8}  {'seeds':>5}  {mean}  verdict    settings")
     for each in tried[:MOST_PRINTED]:
         low, high = sorted((sign * each.low, sign * each.high))

@@ -10,6 +10,7 @@ import polars as pl
 
 from lab.analysis.settings import short_texts, text_of
 from lab.analysis.sweep_analysis import Analysis, planners_of
+from lab.common.formatting import count
 from lab.reporting.animation.export import Frame
 from lab.reporting.claims import claims
 from lab.reporting.render import render
@@ -102,7 +103,7 @@ def problems(analysis: Analysis) -> Iterator[str]:
     twice = int(sweep.runs["finished"].sum()) - sweep.finished.height
     if twice:
         yield (
-            f"{twice:,} finished run{'s' * (twice > 1)} repeated the planner, setting and seed of "
+            f"{count(twice, 'finished run')} repeated the planner, setting and seed of "
             "another; only the last of each counts."
         )
 

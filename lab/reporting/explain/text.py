@@ -329,11 +329,12 @@ def _sum_of_offers(short: Sequence[Row]) -> str:
     plans = len({row["plan"] for row in short})
     calls = len({row["triggered_s"] for row in short})
     roles = Counter(role_of(row["roles"]) for row in short).most_common()
-    again = f" considered {len(short):,} times" if len(short) > plans else ""
+    considered = count(plans, "plan")
+    if len(short) > plans:
+        considered = f"{count(plans, 'different plan')} considered {len(short):,} times"
     return (
-        f"Considered: {plans:,} {'different ' * bool(again)}plan{'s' * (plans > 1)}{again} in "
-        f"{calls:,} planning call{'s' * (calls > 1)} "
-        f"({', '.join(f'{count:,} {role}' for role, count in roles)})"
+        f"Considered: {considered} in {count(calls, 'planning call')} "
+        f"({', '.join(f'{many:,} {role}' for role, many in roles)})"
     )
 
 
