@@ -13,7 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from lab.cli.arguments import WHOLE
-from lab.common.errors import InputError, check_png, no_directory, one_line, why_not
+from lab.common.errors import InputError, check_png, no_directory, one_line, short, why_not
 
 if TYPE_CHECKING:
     from textwrap import TextWrapper
@@ -30,8 +30,8 @@ def explain(options: argparse.Namespace) -> int:
     """Print why a query got its plan; draw a figure if one is requested."""
     if options.rows < 0:
         raise InputError(f"--rows={options.rows}: must be 0 or more")
-    if not options.query.isdecimal():
-        raise InputError(f"QUERY={options.query}: must be a whole number of 0 or more")
+    if not (options.query.isdecimal() and WHOLE.fullmatch(options.query)):
+        raise InputError(f"QUERY={short(options.query)}: must be a whole number of 0 or more")
     if not options.run.is_dir():
         raise InputError(f"RUN={options.run}: {no_directory(options.run)}")
     if options.figure is not None:

@@ -13,6 +13,7 @@ HEAVY = ("numba", "numpy", "polars", "scipy", "sim")
     [
         (["explain", "no_such_run", "3"], "RUN=no_such_run: no such directory"),
         (["explain", ".", "x"], "QUERY=x: must be a whole number of 0 or more"),
+        (["explain", ".", "9" * 5000], ": must be a whole number of 0 or more"),
         (["trace", "no_such_run"], "DIR=no_such_run: no such directory"),
     ],
 )
