@@ -5,7 +5,7 @@ Arguments are checked before heavy modules are imported.
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import isnan
 from pathlib import Path
@@ -86,8 +86,8 @@ def fork(options: argparse.Namespace) -> int:
     from lab.forks.run_on_disk import planner_named, repeated, setup_of, write_fork
     from lab.reporting.explain.record import find_run
 
-    machines = dict(_pair("--machines", "NODE=NUMBER", each) for each in options.machines)
-    queries = dict(_pair("--query", "NUMBER=wait", each) for each in options.query)
+    machines = _given("--machines", "NODE=NUMBER", options.machines)
+    queries = _given("--query", "NUMBER=wait", options.query)
     changes = Changes(
         plans={_whole("--query", number): choice for number, choice in queries.items()},
         planner=None if options.planner is None else planner_named(options.planner),
@@ -109,11 +109,17 @@ def fork(options: argparse.Namespace) -> int:
     return 0
 
 
-def _pair(option: str, example: str, text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not (name and equals and value):
-        raise InputError(f"{option}={text}: write {option} {example}")
-    return name, value
+def _given(option: str, example: str, texts: Sequence[str]) -> dict[str, str]:
+    """Return the values that an option gives to names; raise InputError if one has two."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        if not (name and value):
+            raise InputError(f"{option}={text}: write {option} {example}")
+        if name in found:
+            raise InputError(f"{option}={text}: {name} has the value {found[name]} already")
+        found[name] = value
+    return found
 
 
 def _whole(option: str, text: str) -> int:

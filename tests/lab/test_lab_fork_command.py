@@ -81,6 +81,10 @@ def test_a_run_that_cannot_be_repeated_is_refused(directory, tmp_path, capsys):
         (["--at-s", "20", "--machines", "clod=1"], "did you mean 'cloud'"),
         (["--at-s", "20", "--machines", "cloud"], "write --machines NODE=NUMBER"),
         (["--at-s", "20", "--machines", "cloud=x"], "--machines: x must be a whole number"),
+        (
+            ["--at-s", "20", "--machines", "cloud=1", "--machines", "cloud=2"],
+            "--machines=cloud=2: cloud has the value 1 already",
+        ),
         (["--at-s", "20", "--query", "1=sit"], "query 1: 'sit' must be a Plan"),
         (["--at-s", "20", "--event", "rate,at_s:30"], "did you mean 'rate_change'"),
         (["--at-s", "20", "--out", "."], "--out=.: exists already"),
