@@ -191,16 +191,14 @@ def _above(part: pl.DataFrame, reference: pl.DataFrame, same: bool) -> tuple[str
 
 def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
     """Draw violation rates over time."""
-    path = directory / "drift.png"
-    labels = {"xlabel": "simulated time, s", "ylabel": "SLO violations, %", "ylim": (-2, 102)}
-    draw_curves(
+    path = draw_curves(
         rates(rows),
         "case",
         "end_s",
         "rate",
-        path,
+        directory / "drift.png",
         markers=False,
         mark=DRIFT_STEP_S,
-        settings=labels,
+        settings={"xlabel": "simulated time, s", "ylabel": "SLO violations, %", "ylim": (-2, 102)},
     )
     return [path]

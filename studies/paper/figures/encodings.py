@@ -103,5 +103,4 @@ def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
     tidy = beliefs(rows).with_columns(pl.col("encoding").replace(WORDS))
     path = directory / "encodings.png"
     labels = {"xlabel": "profiled", "ylabel": "error of accuracy", "yscale": "log"}
-    draw_curves(tidy, "scene", "profiled", "error", path, "encoding", settings=labels)
-    return [path]
+    return [draw_curves(tidy, "scene", "profiled", "error", path, "encoding", settings=labels)]

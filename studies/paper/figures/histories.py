@@ -136,5 +136,4 @@ def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
     )
     path = directory / "histories.png"
     labels = {"xlabel": "histories", "ylabel": ""}
-    draw_curves(tidy, "variable", "histories", "value", path, settings=labels)
-    return [path]
+    return [draw_curves(tidy, "variable", "histories", "value", path, settings=labels)]

@@ -83,5 +83,4 @@ def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
     tidy = in_settings(rows).with_columns(pl.col("setting").replace_strict(words))
     path = directory / "load.png"
     labels = {"xlabel": "", "ylabel": "goodput, queries"}
-    draw_curves(tidy, "setting", "x", "goodput", path, settings=labels)
-    return [path]
+    return [draw_curves(tidy, "setting", "x", "goodput", path, settings=labels)]
