@@ -23,8 +23,8 @@ SCENARIOS: Mapping[str, tuple[str, str]] = {
 MACHINES = ("g2-standard-8", "a2-highgpu-1g", "a2-ultragpu-1g", "a3-highgpu-1g")
 NODES = ("edge", "cloud")
 """The names of the nodes in all shipped clusters."""
-SUMS = ("comparison", "ilp")
-"""How options of planners begin that compare several planners, or take hours."""
+NOT_OFFERED = ("comparison", "ilp")
+"""Beginnings of names in ``conf/planner``: of those that compare planners, and that take hours."""
 
 
 @dataclass(frozen=True)
@@ -178,4 +178,4 @@ def controls(experiment: str) -> Mapping[str, Control]:
 @cache
 def planners() -> tuple[str, ...]:
     """Return the names of the planners that can be compared."""
-    return tuple(name for name in groups()["planner"] if not name.startswith(SUMS))
+    return tuple(name for name in groups()["planner"] if not name.startswith(NOT_OFFERED))
