@@ -15,14 +15,13 @@ seconds of a single thread. `peak_mib` is the peak memory of the process from it
 of that size.
 """
 
-import resource
 from collections import defaultdict
 from collections.abc import Callable
 from time import thread_time
 from typing import Any
 
 from benchmarks._tracking import STATION_VISITS, STEPS, application, monitor, tracking
-from benchmarks.data_plane import seconds_of
+from benchmarks.data_plane import peak_mib, seconds_of
 from sim.dataplane.base.interface import COMPLETED
 from sim.dataplane.blocks.plane import BlocksPlane
 from sim.dataplane.blocks.sources import SourceBook
@@ -103,12 +102,12 @@ def by_number() -> list[dict[str, float]]:
                 "queries": queries,
                 "visits_per_s": STATION_VISITS * done / spent_s,
                 "starting_s": run.starting_s,
-                "peak_mib": _peak_mib(),
+                "peak_mib": peak_mib(),
             }
         )
         print(
             f"{queries:>7,} queries: {STATION_VISITS * done / spent_s / 1e6:.1f} M station "
-            f"visits/s, made in {run.starting_s:.1f} s, peak {_peak_mib():,.0f} MiB",
+            f"visits/s, made in {run.starting_s:.1f} s, peak {peak_mib():,.0f} MiB",
             flush=True,
         )
     return rows
@@ -139,12 +138,8 @@ def stretch() -> dict[str, float]:
         **parts,
         "frames": run.completed,
         "visits_per_s": STATION_VISITS * run.completed / spent_s,
-        "peak_mib": _peak_mib(),
+        "peak_mib": peak_mib(),
     }
-
-
-def _peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def measure() -> dict[str, Any]:

@@ -68,6 +68,11 @@ def seconds_of(plane: DataPlane, slo_monitor: SloMonitor, first_s: int, last_s: 
     return thread_time() - started
 
 
+def peak_mib() -> float:
+    """Return the largest memory that this process has used."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 class Tracking:
     """Tracking after its warm-up."""
 
@@ -104,11 +109,10 @@ def by_size() -> dict[str, Any]:
         run.advance(max(1, round(left / run.frames_per_s)))
         done = (run.visits - before) // STATION_VISITS
         rate = run.cycle_rate()
-        peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        rows.append({"requests": done, "visits_per_s": rate, "peak_mib": peak_mib})
+        rows.append({"requests": done, "visits_per_s": rate, "peak_mib": peak_mib()})
         print(
             f"{done:>13,} frames: {rate / 1e6:.1f} M station visits/s, "
-            f"{STATION_VISITS * 1e9 / rate:.0f} ns a frame, peak {peak_mib:.0f} MiB",
+            f"{STATION_VISITS * 1e9 / rate:.0f} ns a frame, peak {peak_mib():.0f} MiB",
             flush=True,
         )
     all_visits_per_s = (run.visits - before) / (run.spent_s - before_s)
