@@ -130,7 +130,7 @@ def _drawings(analysis: Analysis) -> Iterator[Drawing]:
             "goodput",
             "Service goodput over time",
             f"{ONE_SEED if alone else 'Means over seeds, with 95 % t-intervals.'} "
-            f"{facets_text(analysis, MOST_PANELS)}",
+            f"{facets_text(analysis, MOST_PANELS, pooled=False)}",
             lambda: over_time(analysis),
         )
     if analysis.time.height:
@@ -138,7 +138,7 @@ def _drawings(analysis: Analysis) -> Iterator[Drawing]:
             "time",
             "How the lifetime of queries was spent",
             "If an SLO was missed for several reasons, the first one in the legend counts. "
-            f"{facets_text(analysis, MOST_BARS)}",
+            f"{facets_text(analysis, MOST_BARS, pooled=True)}",
             lambda: time_of_queries(analysis),
         )
     if analysis.latency.height:
@@ -147,7 +147,7 @@ def _drawings(analysis: Analysis) -> Iterator[Drawing]:
             "Where latency goes, by planner",
             "Means over completed requests, summed over operators. "
             f"{SUMMED_AT_ONCE if works_at_once(analysis.latency) else ''}"
-            f"{facets_text(analysis, MOST_BARS)}",
+            f"{facets_text(analysis, MOST_BARS, pooled=True)}",
             lambda: latency_by_planner(analysis),
         )
         yield from _by_operator(analysis)

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from dataclasses import replace
 
 import pytest
 from spoiled_sweeps import spoil
@@ -118,6 +119,15 @@ def test_a_setting_without_a_common_seed_is_named_and_the_others_are_drawn(sweep
     assert trade_offs_text(analysis).endswith("the planners have no common seed there: rate=0.05.")
     assert main(["report", str(sweep)]) == 0
     assert trade_offs_text(analysis) in (sweep / "report" / "index.html").read_text()
+
+
+def test_the_text_on_trade_offs_says_what_is_drawn(sweep, monkeypatch):
+    monkeypatch.setattr("lab.reporting.drawings.planners.MOST_TRADE_OFFS", 1)
+    analysis = analyse(read_sweep(sweep))
+    assert trade_offs_text(analysis) == "Over all 2 settings."
+    apart = replace(analysis, pareto_pooled=analysis.pareto_pooled.clear())
+    assert trade_offs_text(apart) == "Shown: 1 of 2 settings."
+    assert len(trade_offs(apart).axes) == 2
 
 
 def test_a_panel_says_how_many_points_it_lacks(sweep):

@@ -35,12 +35,14 @@ def facets(
     return {short[one]: frame.filter(setting=one) for one in settings}
 
 
-def facets_text(analysis: Analysis, most: int) -> str:
-    """Return a sentence on the settings that `facets` shows; empty if it shows all settings."""
+def facets_text(analysis: Analysis, most: int, pooled: bool) -> str:
+    """Return a sentence on the settings that `facets` shows; empty if it shows all settings.
+
+    `pooled` says whether more than `most` settings are pooled.
+    """
     settings = len(analysis.comparisons)
     if settings <= most:
         return ""
-    pooled = most in (3, MOST_BARS)
     return f"Over all {settings} settings." if pooled else f"Shown: {most} of {settings} settings."
 
 

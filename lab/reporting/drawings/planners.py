@@ -254,7 +254,7 @@ def trade_offs_text(analysis: Analysis) -> str:
     short = dict(analysis.sweep.settings.select("setting", "short").rows())
     left = [short[one] for one in analysis.comparisons if one not in analysis.alike]
     if not left or len(analysis.comparisons) > MOST_TRADE_OFFS:
-        return facets_text(analysis, MOST_TRADE_OFFS)
+        return facets_text(analysis, MOST_TRADE_OFFS, analysis.pareto_pooled.height > 0)
     return f"Left out, because the planners have no common seed there: {'; '.join(left)}."
 
 
