@@ -1,7 +1,7 @@
 """One run for the page, in a process of its own: an estimate while it goes on, and its figures."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import mkdtemp
@@ -92,7 +92,7 @@ class Superseded(BaseException):
     """A newer move makes this run unnecessary."""
 
 
-def run(task: Task, newest: Sequence[int], say: Any) -> None:
+def run(task: Task, newest: Sequence[int], say: Callable[[Message], Any]) -> None:
     """Make a run unless there is a newer move; pass messages about it to `say`.
 
     Args:
@@ -121,7 +121,8 @@ def run(task: Task, newest: Sequence[int], say: Any) -> None:
         message(refused=f"this run failed: {type(error).__name__}: {one_line(error)}")
 
 
-def _figures(task: Task, check: Any, message: Any) -> Figures:
+def _figures(task: Task, check: Callable[[float], None], message: Callable[..., None]) -> Figures:
+    """Return the figures of a run; pass estimates on while it goes on."""
     overrides = [*task.overrides, f"seed={task.seed}"]
     setup = replace(set_up(compose(overrides), overrides), flush_every_s=FLUSH_S)
     [(name, planner)] = setup.planners.items()
