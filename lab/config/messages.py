@@ -168,6 +168,8 @@ def _sentence(cause: BaseException, overrides: Sequence[str]) -> str | None:
 def _without_key(message: str, overrides: Sequence[str]) -> str | None:
     """Return a sentence for a message of Hydra without a key; None if the message is unknown."""
     first = message.partition("\n")[0]
+    if nameless := [one for one in overrides if not key_of(one).strip()]:
+        return f"{nameless[0]}: has no key; write key=value"
     if "@experiment." in first:
         return _unpackaged(overrides)
     if sentence := _wrong_value(first, overrides) or _wrong_defaults(first, overrides):

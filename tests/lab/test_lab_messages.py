@@ -74,6 +74,8 @@ def test_simulator_says_what_is_wrong_with_a_command_line(line, said, compass_si
         ("+planner.compare.a/b._target_=3", "(its key has a character that is in no key)"),
         ("nonsense", "nonsense: not a valid override; write key=value"),
         ("", "an empty word: has no key; write key=value"),
+        ("=", "=: has no key; write key=value"),
+        ("=3", "=3: has no key; write key=value"),
     ],
 )
 def test_a_slip_in_an_override_is_told_without_terms_of_a_grammar(override, said):
