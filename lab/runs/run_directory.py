@@ -6,6 +6,8 @@ import sys
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -135,16 +137,25 @@ def load_config(path: Path) -> DictConfig:
 
     The file can be a stranger's, so no ``${...}`` in it is resolved: it is a text.
     """
+    return deepcopy(_read_config(path))
+
+
+def _read_config(path: Path) -> DictConfig:
     try:
-        text = read_text(path)
-        check_yaml(text, path)
-        if not isinstance(parsed(text, path), dict):  # OmegaConf also takes a list or nothing.
-            raise InputError(f"{path}: must have a mapping, not a list or a single value")
-        config = literal(OmegaConf.create(text))
+        return _config_of(read_text(path), path)
     except InputError:
         raise
     except (OSError, ValueError, RecursionError, YAMLError, OmegaConfBaseException) as error:
         raise InputError(f"{path}: cannot be read: {why_not_yaml(error)}") from None
+
+
+@lru_cache(maxsize=16)
+def _config_of(text: str, path: Path) -> DictConfig:
+    """Return what a file says; the tools ask for one key after another, and parsing takes 0.1 s."""
+    check_yaml(text, path)
+    if not isinstance(parsed(text, path), dict):  # OmegaConf also takes a list or nothing.
+        raise InputError(f"{path}: must have a mapping, not a list or a single value")
+    config = literal(OmegaConf.create(text))
     assert isinstance(config, DictConfig)
     return config
 
@@ -157,7 +168,7 @@ def configured(directory: Path, key: str, kind: type) -> Any:
     path = directory / CONFIG
     if not path.is_file():
         return None
-    value: Any = OmegaConf.to_container(load_config(path), resolve=True)
+    value: Any = OmegaConf.to_container(_read_config(path), resolve=True)
     for name in key.split("."):
         if not isinstance(value, dict | None):
             raise InputError(f"{path}: is not the configuration of a run: {key} has no place in it")
