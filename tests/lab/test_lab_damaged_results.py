@@ -63,6 +63,7 @@ def test_a_directory_whose_name_is_no_text_is_refused(run, tmp_path, refused):
         assert r"a\udcff/summary.json: the path must be text" in refused(*words)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_report_escapes_the_name_of_its_directory(run, tmp_path, capsys):
     assert main(["report", str(shutil.copytree(run, tmp_path / "a\x1b"))]) == 0
     printed = capsys.readouterr().out
@@ -263,6 +264,7 @@ def test_nothing_is_written_through_what_lies_at_a_temporary_path(tmp_path):
     assert (tmp_path / "victim").read_text() == ""
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_report_names_jobs_that_did_not_end_or_lost_their_table_of_queries(
     sweep, capsys, refused
 ):

@@ -17,7 +17,7 @@ SPEECH = [
 ]
 RESTLESS = [
     *SPEECH,
-    *("horizon_s=200", "workload.rate=0.5", "application.window_s=40"),
+    *("horizon_s=160", "workload.rate=0.5", "application.window_s=40"),
     *("drift=machine_failure", "cluster.drain_timeout_s=0.1", "requests=true"),
 ]
 KEYS = ("query", "number")
@@ -28,7 +28,7 @@ PARTS = pl.sum_horizontal("^.*_(queueing|batching|compute|transfer)_s$")
 def restless(tmp_path_factory):
     """Return a run in which requests end in every way, and its directory."""
     directory = tmp_path_factory.mktemp("restless")
-    return run([*RESTLESS, "flush_every_s=50"], directory=directory), directory
+    return run([*RESTLESS, "flush_every_s=40"], directory=directory), directory
 
 
 def parts(directory):
@@ -91,7 +91,7 @@ def test_every_request_has_one_row_and_its_parts_add_up(restless):
 def test_both_data_planes_write_the_same_bytes(restless, tmp_path):
     result, directory = restless
     other = "events" if "BlocksPlane" in (directory / "config.yaml").read_text() else "blocks"
-    run([*RESTLESS, "flush_every_s=50", f"data_plane={other}"], directory=tmp_path)
+    run([*RESTLESS, "flush_every_s=40", f"data_plane={other}"], directory=tmp_path)
     assert "in_flight" in result.requests["outcome"]
     assert len(parts(directory)) == 5
     assert parts(directory) == parts(tmp_path)

@@ -10,6 +10,8 @@ from lab.config.compose import compose, set_up
 from scenarios.applications.shipped import shipped_applications
 from scenarios.queries import births
 
+USUAL = ("code_generation", "live_video_chat", "speech_recognition")
+"""Applications that are tried in each run of the tests; others differ in numbers alone."""
 SHORT = ["experiment=speech_small", "horizon_s=120", "planner=greedy"]
 
 
@@ -18,7 +20,13 @@ def scenario(*overrides):
     return set_up(compose(words), words).scenario()
 
 
-@pytest.mark.parametrize("application", shipped_applications())
+@pytest.mark.parametrize(
+    "application",
+    [
+        pytest.param(name, marks=[] if name in USUAL else pytest.mark.slow)
+        for name in shipped_applications()
+    ],
+)
 def test_classes_follow_those_of_the_application(application):
     made = {name: scenario(f"application={application}", f"tiers={name}") for name in TIERS}
     own = made["application"].application.tiers

@@ -184,7 +184,7 @@ random_runs = given(
 
 
 @random_runs
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_invariant_agreement_of_planes_on_random_networks(network, cuts, horizon_ns):
     check_agreement(network, cuts, horizon_ns)
 
