@@ -25,12 +25,12 @@ from sim.conformance import worlds as check_worlds
 
 PLANNERS = [
     pytest.param(ILP, marks=pytest.mark.slow),
-    Chameleon,
+    pytest.param(Chameleon, marks=pytest.mark.slow),
     pytest.param(CheapestFeasible, marks=pytest.mark.slow),
     pytest.param(CherryPick, marks=pytest.mark.slow),
     Compass,
-    Greedy,
-    INFaaS,
+    pytest.param(Greedy, marks=pytest.mark.slow),
+    pytest.param(INFaaS, marks=pytest.mark.slow),
     JellyBean,
     pytest.param(RandomFeasible, marks=pytest.mark.slow),
     VideoStorm,

@@ -28,7 +28,7 @@ TIERS = {
 }
 
 
-def drawn(*events, count=1500, seed=1, network=None, **changes):
+def drawn(*events, count=800, seed=1, network=None, **changes):
     workload = Workload(rate=1.0, tiers=TIERS, **changes)
     made = scenario(float(count), workload=workload, drift=Drift(list(events)))
     return list(births(replace(made, network=network or Network()), seed))
