@@ -18,6 +18,8 @@ from lab.sweeps.sweep import objective
 SHORT = ("experiment=speech_small", "horizon_s=10", "figures=false", "planner=greedy")
 CLIMB = (*SHORT, "hydra/sweeper=climbing", "workload.rate=1", "hydra.sweep.dir=here")
 
+ONE_COMPARED = ("planner=comparison", "~planner.compare.compass", "~planner.compare.videostorm")
+
 
 class Climbing(Sweeper):
     """Doubles a key while what it gets grows, two values at a time."""
@@ -104,7 +106,7 @@ def test_a_run_that_is_not_what_the_sweeper_made_before_is_told(compass):
     [
         (["hydra.callbacks.outcome.objective=goodput"], "objective=goodput: not in the summary; "),
         (["hydra.callbacks.outcome.objective=planner"], "objective=planner: has no value in this"),
-        (["planner=comparison", "~planner.compare.compass"], "needs a single planner"),
+        ([*ONE_COMPARED], "needs a single planner"),
         (["hydra.sweeper.most=10"], "hydra/sweeper=climbing: failed (too high); "),
         (["planner.samples=-1"], "failed (job 0 failed); finished jobs are kept"),
     ],
