@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from lab.atlas.advice import best_share, share, shares, tree, verdicts, words_of
+from lab.atlas.advice import best_share, share, shares, tree, verdicts, with_a_best, words_of
 from lab.atlas.axes import AXES, Ordered
 from lab.atlas.pictures import draw_pairs, draw_shares
 from lab.atlas.race import GOODPUT, METRICS, PER_DOLLAR
@@ -57,7 +57,7 @@ def page() -> str:
                 axis.words,
                 f"{number(axis.low)} to {axis.shown(axis.high)}"
                 if isinstance(axis, Ordered)
-                else ", ".join(axis.values),
+                else "; ".join(axis.values),
             ]
             for axis in AXES
         ],
@@ -93,7 +93,8 @@ def headline(found: pl.DataFrame, planners: tuple[str, ...]) -> str:
         best = {name: best_share(found, name, metric) for name in planners}
         name = max(planners, key=lambda each: best[each])
         middle, low, high = (f"{100 * each:.0f}" for each in best[name])
-        parts.append(f"`{name}` by {WORDS[metric]}, in {middle} % [{low}, {high}] of them")
+        scenes = f"{len(with_a_best(found, metric))} scenes"
+        parts.append(f"`{name}` by {WORDS[metric]}, in {middle} % [{low}, {high}] of {scenes}")
     return (
         f"compares planners in {len(found)} scenes. In the scenes that its seeds decide, the "
         f"planner that is most often the best, or ties with it, is {', and '.join(parts)}. Scenes "

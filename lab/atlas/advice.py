@@ -76,17 +76,21 @@ def shares(found: pl.DataFrame, planners: Sequence[str], metric: str) -> pl.Data
     )
 
 
-def best_share(found: pl.DataFrame, planner: str, metric: str) -> tuple[float, float, float]:
-    """Return the share of cells that a planner wins or ties in, with its 95 % interval.
+def with_a_best(found: pl.DataFrame, metric: str) -> pl.DataFrame:
+    """Return the decided cells in which some planner serves a useful part of the time."""
+    return found.filter(~pl.col(f"{metric}_verdict").is_in([Outcome.UNDECIDED, Outcome.NOBODY]))
 
-    Only decided cells count in which some planner serves a useful part of the time. Cells of the
-    design are more even than independent ones, so the interval is rather too wide.
+
+def best_share(found: pl.DataFrame, planner: str, metric: str) -> tuple[float, float, float]:
+    """Return the share of the cells `with_a_best` that a planner wins or ties in.
+
+    Its 95 % interval follows. Cells of the design are more even than independent ones, so the
+    interval is rather too wide.
 
     The interval is that of Clopper and Pearson (1934), "The use of confidence or fiducial limits
     illustrated in the case of the binomial".
     """
-    open_ = [Outcome.UNDECIDED, Outcome.NOBODY]
-    decided = found.filter(~pl.col(f"{metric}_verdict").is_in(open_))
+    decided = with_a_best(found, metric)
     if decided.is_empty():
         return 0.0, 0.0, 1.0
     named = decided[f"{metric}_best"].str.split(",").list.contains(planner)
@@ -170,6 +174,7 @@ def _leaves(
     node: int = 0,
     path: tuple[str, ...] = (),
 ) -> Iterator[Leaf]:
+    """Yield the leaves below a node; two leaves of one node with the same advice are merged."""
     fitted = model.tree_
     left, right = fitted.children_left[node], fitted.children_right[node]
     if left == right:
@@ -183,12 +188,18 @@ def _leaves(
         below, above = f"{axis.words} is at most {limit}", f"{axis.words} is above {limit}"
     else:
         below, above = f"{axis.words} is not {value}", f"{axis.words} is {value}"
-    yield from _leaves(model, names, best, leaf_of, left, (*path, below))
-    yield from _leaves(model, names, best, leaf_of, right, (*path, above))
+    leaves = [
+        *_leaves(model, names, best, leaf_of, left, (*path, below)),
+        *_leaves(model, names, best, leaf_of, right, (*path, above)),
+    ]
+    if len(leaves) == 2 and leaves[0].advice == leaves[1].advice:
+        cells = sum(each.cells for each in leaves)
+        leaves = [Leaf(path, leaves[0].advice, cells, sum(each.agreeing for each in leaves))]
+    yield from leaves
 
 
 def words_of(leaf: Leaf) -> str:
     """Return a leaf as a sentence."""
-    where = " and ".join(leaf.conditions) or "nothing else is known"
+    where = f"Where {' and '.join(leaf.conditions)}" if leaf.conditions else "Everywhere"
     share = leaf.agreeing / leaf.cells
-    return f"Where {where}: {leaf.advice} ({share:.0%} of {leaf.cells} cells)."
+    return f"{where}: {leaf.advice} ({share:.0%} of {leaf.cells} cells)."

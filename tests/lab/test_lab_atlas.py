@@ -240,6 +240,18 @@ def test_the_tree_finds_the_axis_that_decides_and_says_so() -> None:
     assert tree(_verdicts().head(20), GOODPUT) is None
 
 
+def test_leaves_with_the_same_advice_are_one() -> None:
+    mixed = (pl.col("load") > 0.8) & (pl.col("cell") % 7 == 0)
+    best = pl.when(mixed).then(pl.lit("light")).otherwise(pl.lit("heavy"))
+    columns = [best.alias(f"{GOODPUT}_{name}") for name in ("best", "verdict")]
+    fitted = tree(_verdicts().with_columns(columns), GOODPUT)
+    assert fitted is not None
+    [leaf] = fitted.leaves
+    assert words_of(leaf).startswith("Everywhere: heavy (")
+    assert 0.8 < leaf.agreeing / leaf.cells < 1
+    assert leaf.cells == 3 * fitted.tested
+
+
 def test_shares_count_cells() -> None:
     found = shares(_verdicts(), ("heavy", "light"), GOODPUT)
     assert found["wins"].sum() == pytest.approx(1.0)
