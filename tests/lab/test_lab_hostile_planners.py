@@ -44,6 +44,12 @@ def compass(compass_sim, tmp_path):
     return partial(compass_sim, *SHORT, "figures=false", "hydra.run.dir=here")
 
 
+@pytest.fixture(autouse=True)
+def soon(monkeypatch):
+    """Let limits be noticed after a tenth of a second, not after one."""
+    monkeypatch.setattr(wall_limit, "AGAIN_S", 0.1)
+
+
 HOSTILE = """
 import os
 import threading

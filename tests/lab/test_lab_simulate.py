@@ -445,7 +445,8 @@ def test_a_run_that_takes_too_long_is_ended_and_the_sweep_goes_on(compass):
     assert not Path("sweep/0/error.txt").exists()
 
 
-def test_a_planner_that_takes_too_long_does_not_stop_the_others(compass):
+def test_a_planner_that_takes_too_long_does_not_stop_the_others(compass, monkeypatch):
+    monkeypatch.setattr("lab.limits.wall_limit.AGAIN_S", 0.1)
     Path("catching_pkg.py").write_text(LOOPING)
     run([*SHORT, "planner=videostorm"])
     status, _, err = compass(
