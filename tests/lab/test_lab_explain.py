@@ -248,7 +248,7 @@ def test_it_fits_80_columns_and_cuts_no_cell(telling, stormy, capsys):
 # The figure
 
 
-@pytest.mark.parametrize("fixture", ["stormy", "telling"])
+@pytest.mark.parametrize("fixture", [pytest.param("stormy", marks=pytest.mark.slow), "telling"])
 def test_the_figure_is_written_and_cuts_no_label(fixture, request, tmp_path, told):
     run = request.getfixturevalue(fixture)
     query = table(run, "decisions")["query"][0]

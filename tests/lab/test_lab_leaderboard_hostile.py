@@ -133,7 +133,7 @@ def test_it_is_of_no_use_any_more_and_the_world_goes_on(code, said, tmp_path):
     "message",
     [
         pytest.param(b"\xff" * 100, id="length"),
-        pytest.param(struct.pack(">I", 9) + b"no  JSON!", id="text"),
+        pytest.param(struct.pack(">I", 9) + b"no  JSON!", marks=pytest.mark.slow, id="text"),
         pytest.param(struct.pack(">I", 4) + b"[[1]", marks=pytest.mark.slow, id="cut"),
         pytest.param(struct.pack(">I", 2) + b"{}", marks=pytest.mark.slow, id="mapping"),
     ],
