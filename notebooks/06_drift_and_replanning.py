@@ -146,7 +146,7 @@ for planner, drift, points in by_case.agg("lost").iter_rows():
 # %% [markdown]
 # `Careful` sends raw audio up, so bad links hurt it on every seed. Slow phones cannot hurt it,
 # because it does not use them. `CheapestFeasible` prefers the phone, so it is the only planner that
-# slow phones hurt. Harder content hurts every planner on every seed. `VideoStorm` also loses to the
+# slow phones hurt. Harder content hurts every planner on most seeds. `VideoStorm` also loses to the
 # links although it replans, because it divides machines, not links. Three seeds show the sign of a
 # loss better than its size; an interval that includes 0 does not even show the sign reliably.
 #
