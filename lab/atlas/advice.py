@@ -82,10 +82,10 @@ def with_a_best(found: pl.DataFrame, metric: str) -> pl.DataFrame:
 
 
 def best_share(found: pl.DataFrame, planner: str, metric: str) -> tuple[float, float, float]:
-    """Return the share of the cells `with_a_best` that a planner wins or ties in.
+    """Return the share of the cells `with_a_best` that a planner wins or ties in, and its interval.
 
-    Its 95 % interval follows. Cells of the design are more even than independent ones, so the
-    interval is rather too wide.
+    The interval is a 95 % one. Cells of the design are more even than independent ones, so it is
+    rather too wide.
 
     The interval is that of Clopper and Pearson (1934), "The use of confidence or fiducial limits
     illustrated in the case of the binomial".
@@ -201,5 +201,4 @@ def _leaves(
 def words_of(leaf: Leaf) -> str:
     """Return a leaf as a sentence."""
     where = f"Where {' and '.join(leaf.conditions)}" if leaf.conditions else "Everywhere"
-    share = leaf.agreeing / leaf.cells
-    return f"{where}: {leaf.advice} ({share:.0%} of {leaf.cells} cells)."
+    return f"{where}: {leaf.advice} ({leaf.agreeing / leaf.cells:.0%} of {leaf.cells} cells)."

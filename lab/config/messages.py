@@ -46,11 +46,8 @@ def composition_sentence(error: Exception, overrides: Sequence[str] = ()) -> str
     """Return one sentence for an exception of Hydra or OmegaConf; it quotes the override."""
     if isinstance(error, RecursionError | UnicodeDecodeError):
         return _wrong_file(error)
-    cause: BaseException | None = error
-    while cause is not None:
-        if sentence := _sentence(cause, overrides):
-            return sentence
-        cause = cause.__cause__ or cause.__context__
+    if sentence := _nameless(overrides) or _of_causes(error, overrides):
+        return sentence
     if sentence := _without_key(str(error), overrides):
         return sentence
     if FILES_OF_HYDRA in _way_to(error)[0]:
@@ -60,6 +57,21 @@ def composition_sentence(error: Exception, overrides: Sequence[str] = ()) -> str
         return f"{key_of(long[0])}: a whole number can have at most {most:,} digits"
     computed = [one for one in overrides if "${" in one or "range(" in one]
     return f"{computed[0]}: {one_line(error)}" if computed else one_line(error)
+
+
+def _nameless(overrides: Sequence[str]) -> str | None:
+    """Return a sentence on the first override without a key; None if there is none."""
+    found = [one.strip() for one in overrides if not key_of(one).strip()]
+    return f"{found[0] or 'an empty word'}: has no key; write key=value" if found else None
+
+
+def _of_causes(error: BaseException | None, overrides: Sequence[str]) -> str | None:
+    """Return a sentence for the first exception of a chain that is about the input, or None."""
+    while error is not None:
+        if sentence := _sentence(error, overrides):
+            return sentence
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _wrong_file(error: Exception) -> str:
@@ -168,8 +180,6 @@ def _sentence(cause: BaseException, overrides: Sequence[str]) -> str | None:
 def _without_key(message: str, overrides: Sequence[str]) -> str | None:
     """Return a sentence for a message of Hydra without a key; None if the message is unknown."""
     first = message.partition("\n")[0]
-    if nameless := [one for one in overrides if not key_of(one).strip()]:
-        return f"{nameless[0]}: has no key; write key=value"
     if "@experiment." in first:
         return _unpackaged(overrides)
     if sentence := _wrong_value(first, overrides) or _wrong_defaults(first, overrides):
@@ -229,8 +239,6 @@ def _unparsed(cause: Any) -> str:
             "those of the shell: 'KEY=\"VALUE\"'"
         )
     parts = (key := key_of(cause.override)).split(".")
-    if not key.strip():
-        return f"{cause.override.strip() or 'an empty word'}: has no key; write key=value"
     if at := digit_part(parts):
         return (
             f"{cause.override}: {parts[at]} begins with a digit, so this key can be set, as in "

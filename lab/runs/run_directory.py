@@ -151,7 +151,7 @@ def _read_config(path: Path) -> DictConfig:
 
 @lru_cache(maxsize=16)
 def _config_of(text: str, path: Path) -> DictConfig:
-    """Return what a file says; the tools ask for one key after another, and parsing takes 0.1 s."""
+    """Return what a file says; tools ask for one key after another, and parsing takes 0.04 s."""
     check_yaml(text, path)
     if not isinstance(parsed(text, path), dict):  # OmegaConf also takes a list or nothing.
         raise InputError(f"{path}: must have a mapping, not a list or a single value")
