@@ -16,6 +16,9 @@ PLANNERS = ("planner", "against")
 """The names of the two planners in the address."""
 LONGEST = 2_000
 """Largest number of characters of an address's query."""
+AT_FIRST: Mapping[str, Mapping[str, Value]] = {"speech_small": {"workload.rate": 0.05}}
+"""Values of controls that the page starts with, in place of the experiment's: at half the rate of
+arrivals, a run on speech ends in about a second, too."""
 
 
 @dataclass(frozen=True)
@@ -91,13 +94,21 @@ class State:
         return urlencode(pairs, safe=":,")
 
 
+def start(experiment: str = "speech_small") -> State:
+    """Return the state that the page has when an experiment is chosen."""
+    return State(experiment, SCENARIOS[experiment], AT_FIRST.get(experiment, {}))
+
+
 def state_of(query: str) -> State:
     """Return the state that the query of an address has, such as ``workload.rate=0.2``.
 
+    Without a query, this is the state that the page starts with.
     Raises InputError, in one sentence, for anything that no control could set, and for what is no
     valid configuration. Nothing of the text gets into an override unless a control has read it.
     """
     pairs = _pairs(query)
+    if not pairs:
+        return start()
     given = dict(pairs)
     experiment = given.pop(EXPERIMENT, State().experiment)
     if experiment not in SCENARIOS:

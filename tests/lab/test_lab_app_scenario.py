@@ -8,7 +8,7 @@ import pytest
 
 from lab.app.controls import SCENARIOS, controls
 from lab.app.events import changed, override
-from lab.app.scenario import State, state_of
+from lab.app.scenario import State, start, state_of
 from lab.common.errors import InputError
 from lab.config.compose import compose
 from scenarios.drift import DriftEvent
@@ -28,7 +28,9 @@ def test_an_address_gives_the_state_that_gave_it():
 
 
 def test_without_an_address_the_page_shows_the_first_scenario():
-    assert state_of("") == state_of("?") == State()
+    assert state_of("") == state_of("?") == start()
+    assert start().value("workload.rate") == 0.05
+    assert state_of("experiment=speech_small").value("workload.rate") == 0.1
 
 
 def test_the_command_has_all_that_differs_from_the_experiment():

@@ -18,6 +18,7 @@ from lab.common.errors import InputError
 from lab.config.compose import compose, set_up
 from lab.config.targets import current_path, is_ours
 from lab.config.trust import check_file
+from lab.limits.guarded_call import from_elsewhere
 
 EVIL = "evil_mod"
 """A module in the current directory that leaves a trace when it is imported."""
@@ -388,6 +389,14 @@ def test_old_paths_are_looked_up_without_another_package(stranger, tmp_path):
     assert current_path("evaluation.paper.user_probe.Mine")
     assert not Path("RAN").exists()
     assert is_ours("planners.videostorm.VideoStorm")
+
+
+def test_our_planners_and_their_parts_are_not_taken_for_strangers():
+    """The guard reads the whole simulator at each flush for a stranger's planner only."""
+    overrides = ["experiment=speech_small", "planner=comparison"]
+    compared = set_up(compose(overrides), overrides).planners
+    assert [name for name, planner in compared.items() if from_elsewhere(planner)] == []
+    assert "compass" in compared
 
 
 def test_modules_of_the_current_directory_are_not_found_by_accident(stranger, tmp_path):
