@@ -22,7 +22,7 @@ from lab.app import runs
 from lab.app.controls import SCENARIOS
 from lab.app.forecast import QueryTime
 from lab.app.runs import Message, Task
-from lab.app.scenario import State, start
+from lab.app.scenario import State
 from lab.common.errors import InputError
 from scenarios.drift import DriftEvent
 
@@ -69,7 +69,7 @@ def answered(state: State, side: int, earlier: QueryTime | None) -> list[tuple[f
 def walk(experiment: str, side: int, moves: int = MOVES) -> Iterator[list[tuple[float, Message]]]:
     """Yield what was known after each of some random moves."""
     draw = random.Random(f"{experiment} {moves}")
-    state = start(experiment)
+    state = State(experiment, SCENARIOS[experiment])
     answered(state, side, None)  # loads and compiles
     last = answered(state, side, None)
     made = 0

@@ -20,6 +20,10 @@ SCENARIOS: Mapping[str, tuple[str, str]] = {
     "chat_small": ("compass_15s", "videostorm_15s"),
 }
 """The experiments that answer within a second or so, and the planners first compared in each."""
+RATE = "workload.rate"
+RATES: Mapping[str, float] = {"speech_small": 0.05}
+"""Rates of arrivals in 1/s that the page starts with, where they are not the experiment's: at half
+its rate, runs on speech take about as long as the others."""
 MACHINES = ("g2-standard-8", "a2-highgpu-1g", "a2-ultragpu-1g", "a3-highgpu-1g")
 NODES = ("edge", "cloud")
 """The names of the nodes in all shipped clusters."""
@@ -38,7 +42,7 @@ class Slider:
         low: smallest number.
         high: largest number.
         step: distance of neighbouring numbers on the page; other numbers are allowed, too.
-        default: number of the experiment.
+        default: number that the page starts with.
         whole: whether the number is a whole one.
     """
 
@@ -81,7 +85,7 @@ class Menu:
         key: key of the configuration, or one of its groups.
         label: name on the page.
         options: names.
-        default: name that the experiment chooses.
+        default: name that the page starts with.
         labels: what the page shows for each name; the names by default.
     """
 
@@ -128,10 +132,15 @@ def _mixes() -> Mapping[str, str]:
     return found
 
 
+def at_first(experiment: str) -> list[str]:
+    """Return the overrides of the page's start, in which it differs from the experiment."""
+    return [f"{RATE}={RATES[experiment]}"] if experiment in RATES else []
+
+
 @cache
 def controls(experiment: str) -> Mapping[str, Control]:
-    """Return the controls of an experiment by their keys, with the experiment's own values."""
-    config = compose([f"experiment={experiment}"])
+    """Return the controls of an experiment by their keys, with the values at the start."""
+    config = compose([f"experiment={experiment}", *at_first(experiment)])
 
     def own(key: str) -> float:
         return float(OmegaConf.select(config, key))
@@ -146,7 +155,7 @@ def controls(experiment: str) -> Mapping[str, Control]:
         key = f"cluster.nodes.{node}.machine"
         return Menu(key, f"type of machines: {node}", MACHINES, str(OmegaConf.select(config, key)))
 
-    rate = own("workload.rate")
+    rate = own(RATE)
     machines = (
         part
         for node in NODES
@@ -159,7 +168,7 @@ def controls(experiment: str) -> Mapping[str, Control]:
         Menu("network", "links", tuple(_mixes()), "mobile", tuple(_mixes().values())),
         Menu("tiers", "classes of service", tuple(groups()["tiers"]), "application"),
         slider(
-            "workload.rate",
+            RATE,
             "arrivals",
             "queries/s",
             rate / 4,

@@ -11,7 +11,7 @@ import panel as pn
 from lab.analysis.statistics import IntervalEstimate
 from lab.app.answers import LEAST, SEEDS, Answer, Answers
 from lab.app.details import Details, Examine
-from lab.app.scenario import State, start, state_of
+from lab.app.scenario import State, state_of
 from lab.app.widgets import Animation, Controls
 from lab.app.workers import Workers
 from lab.common.errors import InputError
@@ -98,7 +98,7 @@ class Page:
         try:
             state = state_of((location.search if location else "") or query)
         except InputError as error:
-            state = start()
+            state = State()
             self._say(f"The address was refused: {error}")
         self._number = 0
         self.answers = Answers(workers, partial(self._later, self._show), seeds)

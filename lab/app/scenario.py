@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qsl, urlencode
 
 from lab.app import events
-from lab.app.controls import SCENARIOS, Control, Value, controls, planners, written
+from lab.app.controls import RATE, SCENARIOS, Control, Value, at_first, controls, planners, written
 from lab.common.errors import InputError, choices
 from lab.config.compose import compose, set_up
 from scenarios.drift import DriftEvent
@@ -16,9 +16,6 @@ PLANNERS = ("planner", "against")
 """The names of the two planners in the address."""
 LONGEST = 2_000
 """Largest number of characters of an address's query."""
-AT_FIRST: Mapping[str, Mapping[str, Value]] = {"speech_small": {"workload.rate": 0.05}}
-"""Values of controls that the page starts with, in place of the experiment's: at half the rate of
-arrivals, a run on speech ends in about a second, too."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +25,7 @@ class State:
     Args:
         experiment: one of the experiments in `SCENARIOS`.
         planners: the two planners.
-        values: the values of controls that differ from those of the experiment, by key.
+        values: the values of controls that differ from those at the start, by key.
         events: drift events.
     """
 
@@ -62,6 +59,8 @@ class State:
     def overrides(self, side: int) -> list[str]:
         """Return the overrides of the run of one planner, as for ``compass-sim``."""
         found = [f"{EXPERIMENT}={self.experiment}", f"planner={self.planners[side]}"]
+        if RATE not in self.values:
+            found += at_first(self.experiment)
         found += [f"{key}={written(value)}" for key, value in self.values.items()]
         return found + ([events.override(self.events)] if self.events else [])
 
@@ -72,7 +71,7 @@ class State:
     def apart(self, other: "State", side: int) -> list[str]:
         """Return how this state differs from another of the same experiment for one planner.
 
-        These are overrides with the values of this state, also where they are the experiment's own.
+        These are overrides with the values of this state, also where they are those at the start.
         """
         found = [f"planner={self.planners[side]}"] * (self.planners[side] != other.planners[side])
         for key in self.controls:
@@ -94,21 +93,13 @@ class State:
         return urlencode(pairs, safe=":,")
 
 
-def start(experiment: str = "speech_small") -> State:
-    """Return the state that the page has when an experiment is chosen."""
-    return State(experiment, SCENARIOS[experiment], AT_FIRST.get(experiment, {}))
-
-
 def state_of(query: str) -> State:
     """Return the state that the query of an address has, such as ``workload.rate=0.2``.
 
-    Without a query, this is the state that the page starts with.
     Raises InputError, in one sentence, for anything that no control could set, and for what is no
     valid configuration. Nothing of the text gets into an override unless a control has read it.
     """
     pairs = _pairs(query)
-    if not pairs:
-        return start()
     given = dict(pairs)
     experiment = given.pop(EXPERIMENT, State().experiment)
     if experiment not in SCENARIOS:

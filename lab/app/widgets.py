@@ -9,7 +9,7 @@ import param
 from panel.custom import JSComponent
 
 from lab.app.controls import ROUNDED, SCENARIOS, Control, Menu, Value, planners
-from lab.app.scenario import PLANNERS, State, start
+from lab.app.scenario import PLANNERS, State
 from lab.app.timeline import Timeline
 from lab.reporting.animation.export import code
 from lab.reporting.animation.scene import Scene
@@ -91,7 +91,7 @@ class Controls:
         self._moved(state)
 
     def _experiment(self, name: str) -> None:
-        self.state = start(name)
+        self.state = State(name, SCENARIOS[name])
         self._build()
         self._moved(self.state)
 

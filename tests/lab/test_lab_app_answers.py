@@ -136,7 +136,7 @@ def test_both_planners_get_the_same_seeds_and_the_first_seed_comes_first(page):
 def test_an_older_answer_is_never_shown_after_a_newer_move(page):
     answers, workers, shown = page
     first = answers.ask(State())
-    second = answers.ask(State().moved("workload.rate", 0.05))
+    second = answers.ask(State().moved("workload.rate", 0.025))
     workers.tell(first, 0)
     workers.tell(first, 1, course=False)
     assert shown == []
@@ -199,10 +199,10 @@ def test_a_move_keeps_the_values_before_it_and_pairs_differences_by_seed(page):
             workers.tell(number, side, seed=seed, goodput=goodput)
     unfinished = State().moved("workload.rate", 0.075)
     answers.ask(unfinished)
-    moved = State().moved("workload.rate", 0.05)
+    moved = State().moved("workload.rate", 0.025)
     waiting = answers.waiting(moved, 0)
     assert (waiting.earlier(name).mean, waiting.difference(name).mean) == (3.0, None)
-    assert waiting.before.state.apart(moved, 0) == ["workload.rate=0.1"]
+    assert waiting.before.state.apart(moved, 0) == ["workload.rate=0.05"]
     number = answers.ask(moved)
     for seed, goodput in enumerate((3.0, 9.0, 50.0)):
         for side in (0, 1):
@@ -277,7 +277,7 @@ def test_processes_answer_moves_and_a_move_back_at_once():
     try:
         answers = Answers(workers, shown.append, seeds=1)
         base = State(planners=("greedy", "cheapest_feasible")).moved("horizon_s", 300)
-        for state in (base.moved("workload.rate", 0.15), base.moved("workload.rate", 0.05), base):
+        for state in (base.moved("workload.rate", 0.075), base.moved("workload.rate", 0.025), base):
             number = answers.ask(state)
         wait_for(lambda: sum(not one.preliminary for one in shown) == 2)
         assert {one.number for one in shown} == {number}

@@ -8,7 +8,7 @@ import pytest
 
 from lab.app.controls import SCENARIOS, controls
 from lab.app.events import changed, override
-from lab.app.scenario import State, start, state_of
+from lab.app.scenario import State, state_of
 from lab.common.errors import InputError
 from lab.config.compose import compose
 from scenarios.drift import DriftEvent
@@ -28,9 +28,13 @@ def test_an_address_gives_the_state_that_gave_it():
 
 
 def test_without_an_address_the_page_shows_the_first_scenario():
-    assert state_of("") == state_of("?") == start()
-    assert start().value("workload.rate") == 0.05
-    assert state_of("experiment=speech_small").value("workload.rate") == 0.1
+    assert state_of("") == state_of("?") == State()
+
+
+def test_speech_starts_with_half_of_the_users_of_the_experiment():
+    assert State().overrides(0)[-1] == "workload.rate=0.05"
+    assert compose(["experiment=speech_small"]).workload.rate == 0.1
+    assert State().moved("workload.rate", 0.07).overrides(0)[-1] == "workload.rate=0.07"
 
 
 def test_the_command_has_all_that_differs_from_the_experiment():
@@ -45,9 +49,9 @@ def test_the_command_has_all_that_differs_from_the_experiment():
 
 def test_a_control_moved_back_leaves_no_trace():
     state = State()
-    moved = state.moved("workload.rate", 0.05).moved("network", "wifi")
-    assert moved.value("workload.rate") == 0.05
-    assert moved.moved("network", "mobile").moved("workload.rate", 0.1) == state
+    moved = state.moved("workload.rate", 0.025).moved("network", "wifi")
+    assert moved.value("workload.rate") == 0.025
+    assert moved.moved("network", "mobile").moved("workload.rate", 0.05) == state
 
 
 def test_the_menu_of_links_says_what_their_mix_is():
@@ -92,7 +96,7 @@ def test_a_state_that_differs_in_everything_can_be_shared():
         ("planner=ilp", "planner=ilp: choose one of"),
         ("experiment=speech_large", "experiment=speech_large: choose one of"),
         ("network=wify", "network=wify: choose one of"),
-        ("workload.rate=9", "workload.rate=9: must be a number from 0.025 to 0.15 queries/s"),
+        ("workload.rate=9", "workload.rate=9: must be a number from 0.0125 to 0.075 queries/s"),
         ("workload.rate=${oc.env:HOME}", "workload.rate=${oc.env:HOME}: must be a number"),
         ("workload.rate=nan", "workload.rate=nan: must be a number"),
         ("cluster.nodes.cloud.count=1.5", "must be a whole number from 1 to 4"),
