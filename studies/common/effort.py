@@ -23,7 +23,14 @@ from studies.common.verdicts import LOOKS, Decision, decisions, seeds_of
 UNKNOWN_CORE_S = 60.0
 """Core seconds that a run is assumed to take before any run of its scene is made."""
 
+AT_ONCE = 4
+"""Runs for each process between two looks at the clock."""
+
 SCENE = "scene"
+
+
+class TimeOverError(Exception):
+    """The time is over, and some runs were not made."""
 
 
 @dataclass(eq=False)
@@ -114,10 +121,9 @@ class Effort:
                 f"{part.next_core_s:.0f} core seconds"
             )
             try:
-                for some in _by_seed(wanted):
-                    if monotonic() >= until:
-                        return
-                    make(some, processes, self._cache)
+                make_until(wanted, until, processes, self._cache)
+            except TimeOverError:
+                return
             except RunError as error:
                 part.failure = str(error)
             part.load(self._cache)
@@ -147,8 +153,17 @@ def _parts(study: str, jobs: Sequence[Job]) -> Iterator[Part]:
         yield Part(study, scene, of_scene)
 
 
-def _by_seed(jobs: Sequence[Job]) -> Iterator[list[Job]]:
-    by: dict[int, list[Job]] = {}
-    for job in jobs:
-        by.setdefault(job.seed, []).append(job)
-    yield from by.values()
+def make_until(
+    jobs: Sequence[Job], until: float, processes: int, cache: Path
+) -> list[dict[str, Any]]:
+    """Make runs in the order of their seeds, and return their rows.
+
+    Raises TimeOverError if the last runs have not begun at `until`, a time of `monotonic`.
+    """
+    ordered = sorted(jobs, key=lambda job: job.seed)
+    rows: list[dict[str, Any]] = []
+    for start in range(0, len(ordered), AT_ONCE * processes):
+        if monotonic() >= until:
+            raise TimeOverError
+        rows += make(ordered[start : start + AT_ONCE * processes], processes, cache)
+    return rows

@@ -145,8 +145,9 @@ def test_hours_go_to_the_scenes_that_are_not_decided(
     rows = {(row["scene"], row["seed"]): row for row in _rows(100, large=3.0, none=1.0).to_dicts()}
     made: set[tuple[str, int]] = set()
 
-    def make(jobs: list[Job], *_: object) -> None:
+    def make(jobs: list[Job], *_: object) -> list[object]:
         made.update((str(job.labels["scene"]), job.seed) for job in jobs)
+        return []
 
     def cached(job: Job, _: Path) -> dict[str, object] | None:
         key = str(job.labels["scene"]), job.seed
