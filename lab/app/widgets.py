@@ -42,7 +42,7 @@ def widget_of(control: Control, value: Value) -> Any:
     bounds = {"start": control.low, "end": control.high, "step": control.step}
     return (pn.widgets.IntSlider if control.whole else pn.widgets.FloatSlider)(
         **{name: int(each) if control.whole else each for name, each in bounds.items()},
-        **({} if control.whole else {"format": "0[.]000"}),
+        **({} if control.whole else {"format": "0[.]0[000]"}),
         **named,
     )
 

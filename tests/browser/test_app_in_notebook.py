@@ -27,8 +27,8 @@ app = page("planner=greedy&against=cheapest_feasible&horizon_s=300", seeds=1)
 final("horizon_s=300 seed=0")
 before = [side.animation.scene for side in app.sides]
 [arrivals] = [one for one in app.controls.view if one.name.startswith("arrivals")]
-arrivals.value = 0.05
-final("workload.rate=0.05 horizon_s=300 seed=0")
+arrivals.value = 0.07
+final("workload.rate=0.07 horizon_s=300 seed=0")
 app.sides[0].animation.chosen = 0
 told = app.sides[0].details.view[2].object
 assert "Query 0: " in told, told

@@ -54,8 +54,8 @@ def test_a_move_changes_the_answer_the_command_and_the_address(opened, address):
     page = opened(address + QUICK)
     before = final_answer(page)
     slider(page, "arrivals").focus()
-    for _ in range(6):
-        page.keyboard.press("ArrowLeft")
+    for _ in range(8):
+        page.keyboard.press("ArrowRight")
     page.wait_for_function("() => location.search.includes('workload.rate=0.07')")
     after = final_answer(page, words="workload.rate=0.07 ")
     assert after["move"] > before["move"]
@@ -181,7 +181,7 @@ def test_a_narrow_window_needs_no_scrolling_to_the_side(opened, address):
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
     slider(page, "arrivals").focus()
     page.keyboard.press("Home")
-    final_answer(page, words="workload.rate=0.025 ")
+    final_answer(page, words="workload.rate=0.0125 ")
     page.locator("[data-difference]").first.wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
     shot(page, "narrow")
@@ -202,13 +202,15 @@ def test_a_hostile_address_gets_one_sentence_and_a_page_that_works(opened, addre
     page = opened(f"{address}?workload.rate=<img src=x onerror=alert(1)>&planner=greedy")
     said = page.locator("[role=alert]").first
     said.wait_for()
-    assert "must be a number from 0.025 to 0.15 queries/s" in said.inner_text()
+    assert "must be a number from 0.0125 to 0.075 queries/s" in said.inner_text()
     assert page.locator("img").count() == 0
     shown = final_answer(page, side=1)
-    assert shown["command"] == "compass-sim experiment=speech_small planner=videostorm seed=0"
+    assert shown["command"] == (
+        "compass-sim experiment=speech_small planner=videostorm workload.rate=0.05 seed=0"
+    )
     slider(page, "arrivals").focus()
     page.keyboard.press("Home")
-    final_answer(page, side=1, words="workload.rate=0.025 ")
+    final_answer(page, side=1, words="workload.rate=0.0125 ")
     said.wait_for(state="detached")
 
 
@@ -229,5 +231,5 @@ def test_random_moves_raise_nothing_and_the_last_one_is_answered(opened, address
         page.wait_for_timeout(draw.choice((0, 100, 400)))
     slider(page, "arrivals").focus()
     page.keyboard.press("Home")
-    shown = final_answer(page, words="workload.rate=0.025 ")
+    shown = final_answer(page, words="workload.rate=0.0125 ")
     assert shown["goodput"].split(" [")[0] == from_shell(shown["command"])
