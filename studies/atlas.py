@@ -67,6 +67,7 @@ def page() -> str:
                 "name": WORDS[metric],
                 "undecided": share(found, metric, Outcome.UNDECIDED),
                 "ties": share(found, metric, Outcome.TIE),
+                "nobody": share(found, metric, Outcome.NOBODY),
                 "tie_lead": found.filter(pl.col(f"{metric}_verdict") == Outcome.TIE)[
                     f"{metric}_lead"
                 ].median(),

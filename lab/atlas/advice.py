@@ -16,7 +16,7 @@ from scenarios.numerics import Ints
 
 DEPTH = 3
 HELD_OUT = 0.25
-"""Share of the decided cells on which the tree is tested; they are not used to fit it."""
+"""Share of the tree's cells on which it is tested; they are not used to fit it."""
 
 LEAST_CELLS = 10
 """Smallest number of cells of a leaf."""
@@ -103,7 +103,7 @@ class Leaf:
     """One leaf of a decision tree: its conditions, its advice and how many cells agree."""
 
     conditions: tuple[str, ...]
-    advice: str  # a planner, or that nobody serves any query
+    advice: str  # a planner
     cells: int
     agreeing: int  # cells of the leaf in which the advice is the best planner or ties with it
 
@@ -120,7 +120,7 @@ class Tree:
 
 
 def tree(found: pl.DataFrame, metric: str) -> Tree | None:
-    """Fit a tree of `DEPTH` to the decided cells, apart from those that are held out.
+    """Fit a tree of `DEPTH` to the cells `with_a_best`, apart from those that are held out.
 
     A cell with k tied planners counts as 1 / k of a cell for each. Returns None if there are too
     few cells for two leaves and a test.
@@ -128,12 +128,10 @@ def tree(found: pl.DataFrame, metric: str) -> Tree | None:
     from sklearn.model_selection import train_test_split
     from sklearn.tree import DecisionTreeClassifier
 
-    decided = found.filter(pl.col(f"{metric}_verdict") != Outcome.UNDECIDED).sort("cell")
+    decided = with_a_best(found, metric).sort("cell")
     if len(decided) < 4 * LEAST_CELLS:
         return None
-    best = [
-        names.split(",") if names else [str(Outcome.NOBODY)] for names in decided[f"{metric}_best"]
-    ]
+    best = [names.split(",") for names in decided[f"{metric}_best"]]
     features, names = _features(decided)
     fit, held = train_test_split(np.arange(len(decided)), test_size=HELD_OUT, random_state=0)
     rows = [(cell, name, 1 / len(best[cell])) for cell in fit for name in best[cell]]
