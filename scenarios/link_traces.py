@@ -95,7 +95,10 @@ def load_rate_csv(path: str | Path) -> tuple[Floats, Floats]:
     rates: list[float] = []
     lines = _lines(path)
     for index, (number, line) in enumerate(lines):
-        cells = next(csv.reader([line]))
+        try:
+            cells = next(csv.reader([line]))
+        except csv.Error as error:
+            raise ValueError(f"{path}, line {number}: {error}") from None
         try:
             time, rate = map(float, cells)
         except ValueError:

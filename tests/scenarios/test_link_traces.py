@@ -88,6 +88,7 @@ def test_rates_hold_until_the_next_time():
         ),
         (load_rate_csv, "time_ms,rate_bps\n0,1\n1,2\n", "the header is 'time_ms,rate_bps' and"),
         (load_rate_csv, "0,fast\n1,2\n2,3\n", "line 1: '0,fast' is no pair"),
+        (load_rate_csv, "0,1\n" + "1" * 200_000, r"line 2: field larger than field limit"),
         (load_rate_csv, "time_s,rate_bps\n", "holds fewer than two lines"),
         (load_mahimahi, "1\n1.5\n", "line 2: '1.5' is no whole number"),
         (load_mahimahi, "5\n4\n", "line 2: time 4 ms must not be before 5"),
