@@ -1,6 +1,6 @@
 """The planning context that planners get, which implements `sim.api` with the planning service."""
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from numbers import Real
 from types import MappingProxyType
 from typing import Any, Literal
@@ -26,7 +26,7 @@ from sim.api.truth import Truth
 from sim.api.window_report import WindowReport
 from sim.api.world_state import WorldState
 from sim.clock import seconds
-from sim.cluster.machines import StationDemand
+from sim.cluster.machines import Machines, StationDemand
 from sim.cluster.preparing import ready_ns
 from sim.planning.call import PlanningCall
 from sim.planning.plan_rules import check_configuration
@@ -73,20 +73,25 @@ class ServedWorld(Facet, WorldState):
         return self._service.shown_cluster
 
     def machines_up(self, node: str) -> int:
-        return self._counted.machines.up[node]
+        return self._machines(node).up[node]
 
     def machines_used(self, node: str) -> int:
-        return sum(bool(machine.slots) for machine in self._counted.machines.pools[node])
+        return sum(bool(machine.slots) for machine in self._machines(node).pools[node])
 
     def machines_on_standby(self, node: str) -> int:
-        return self._counted.machines.standby[node]
+        return self._machines(node).standby[node]
 
     def free_cores(self, node: str) -> int:
-        pool = self._counted.machines.pools[node]
+        pool = self._machines(node).pools[node]
         return sum(machine.free_cores for machine in pool if machine.up)
 
     def free_instances(self, node: str, profile: str) -> int:
-        return sum(machine.room_for(profile) for machine in self._counted.machines.pools[node])
+        return sum(machine.room_for(profile) for machine in self._machines(node).pools[node])
+
+    def _machines(self, node: str) -> Machines:
+        machines = self._counted.machines
+        _check_node("context.world", node, machines.pools)
+        return machines
 
     @property
     def profiling_wait_s(self) -> float:
@@ -416,8 +421,7 @@ class ServedContext(Facet, PlanningContext):
     def keep_standby(self, node: str, machines: int) -> None:
         self._call.count()
         nodes = self._service.cluster.nodes
-        if not (isinstance(node, str) and node in nodes):
-            raise PlannerError(f"keep_standby: node {node!r}: choose one of {', '.join(nodes)}")
+        _check_node("keep_standby", node, nodes)
         most = nodes[node].count
         if not isinstance(machines, int | np.integer) or not 0 <= machines <= most:
             raise PlannerError(
@@ -442,6 +446,11 @@ class ServedContext(Facet, PlanningContext):
         self._call.count()
         author = 0 if query is None else self._call.search(query).number
         return self._service.memory.read(key, self._call.now_ns, author)
+
+
+def _check_node(asked: str, node: str, nodes: Collection[str]) -> None:
+    if not (isinstance(node, str) and node in nodes):
+        raise PlannerError(f"{asked}: node {node!r}: choose one of {', '.join(nodes)}")
 
 
 def _number(name: str, value: float) -> float:

@@ -12,6 +12,7 @@ from scenarios.applications.pipeline import Operator
 from scenarios.cluster import DEVICE, Cluster
 from scenarios.numerics import Bools, Floats, Ints
 from sim.api.choices import Choices
+from sim.api.errors import PlannerError
 from sim.api.plan import CORE, Allocation, Plan, operator_price_usd_per_hour
 from sim.catalogue.catalogue import (
     Catalogue,
@@ -106,14 +107,17 @@ class PlanSpace:
 
         With order ``"cost"``, plans are sorted by ascending list price, and among equal prices the
         richest configuration comes first. With ``"enumeration"``, they are in the order of the
-        space. ValueError is raised for any other order.
+        space.
+
+        Raises:
+            PlannerError: there is no such order.
         """
         if order == "cost":
             indices = self._by_cost
         elif order == "enumeration":
             indices = np.arange(len(self))
         else:
-            raise ValueError(f"order={order!r}: choose cost or enumeration")
+            raise PlannerError(f"candidates: order={order!r}: choose cost or enumeration")
         return map(self.plan, indices[self.on(device)[indices]].tolist())
 
     @cached_property

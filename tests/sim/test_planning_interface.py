@@ -13,6 +13,7 @@ from sim import (
     BulkOperations,
     Planner,
     PlannerCheckError,
+    PlannerError,
     PlanningContext,
     WorldState,
     check_planner,
@@ -92,6 +93,34 @@ def test_replacements_exist(name):
 def test_a_member_that_never_was_is_answered_with_the_nearest(ask, said):
     def act(context):
         with pytest.raises(AttributeError, match=said):
+            ask(context)
+
+    assert run(scenario(1.5, workload=queries_at(1.0)), Does(act)).planner_errors == []
+
+
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        (
+            lambda context: context.candidates(context.waiting[0], order="price"),
+            "candidates: order='price': choose cost or enumeration",
+        ),
+        *(
+            (
+                lambda context, ask=ask: getattr(context.world, ask)("clod"),
+                "context.world: node 'clod': choose one of edge, cloud",
+            )
+            for ask in ("machines_up", "machines_used", "machines_on_standby", "free_cores")
+        ),
+        (
+            lambda context: context.world.free_instances("clod", "1g.5gb"),
+            "context.world: node 'clod': choose one of edge, cloud",
+        ),
+    ],
+)
+def test_a_wrong_argument_is_answered_in_one_sentence(ask, said):
+    def act(context):
+        with pytest.raises(PlannerError, match=f"^{said}$"):
             ask(context)
 
     assert run(scenario(1.5, workload=queries_at(1.0)), Does(act)).planner_errors == []
