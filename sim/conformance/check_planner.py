@@ -10,6 +10,7 @@ import random
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import fields
 from numbers import Real
 from tempfile import TemporaryFile
 from typing import Any
@@ -22,7 +23,7 @@ from threadpoolctl import threadpool_limits
 from scenarios.scenario import Scenario
 from sim.api.context import PlanningContext
 from sim.api.errors import PlannerError
-from sim.api.planner import Planner, generators
+from sim.api.planner import Planner, Settings, generators
 from sim.clock import ns
 from sim.conformance.guarded_context import (
     BrokenContractError,
@@ -40,7 +41,6 @@ __all__ = ["PlannerCheckError", "check_planner"]
 
 SEED = 20250416
 TABLES = ("decisions", "offers", "profiling", "queries", "windows")
-SETTINGS = ("budget_s", "replan_every_s", "query_records", "sees_truth", "profiles_ahead")
 
 MOST_REFUSALS = 20  # of one plan in a row; other queries can take the room during a search
 
@@ -161,7 +161,7 @@ def _check_settings(planner: Planner, name: str) -> None:
 
 
 def _settings(planner: Planner) -> dict[str, Any]:
-    return {key: getattr(planner, key) for key in SETTINGS}
+    return {each.name: getattr(planner, each.name) for each in fields(Settings)}
 
 
 def _check_parameters(planner: Planner, name: str) -> None:
@@ -235,7 +235,8 @@ def _run(planner: Planner, scenario: Scenario, name: str) -> dict[str, pl.DataFr
                 f"{name} changes its {key} while planning, from {settings[key]} to {value}: it "
                 "holds for the whole run"
             )
-    if {key: _catalogue(world)[key] for key in catalogue} != catalogue:
+    after = _catalogue(world)
+    if any(after[key] != value for key, value in catalogue.items()):
         raise PlannerCheckError(
             f"{name} changes what the planning context shows of the catalogue, such as "
             "context.world.cluster: it is there to be read"
