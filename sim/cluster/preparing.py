@@ -15,7 +15,13 @@ def boot(cluster: Cluster, machine: Machine, now_ns: int) -> None:
     machine.loading.clear()
 
 
-def prepare(cluster: Cluster, slot: GpuShare, now_ns: int) -> int:
+def prepare(cluster: Cluster, station: Station, now_ns: int) -> None:
+    """Begin to prepare the slots of a new station, which is ready when the last slot is."""
+    times = [_prepare_slot(cluster, slot, now_ns) for slot in station.slots]
+    station.ready_ns = max([now_ns, *times])
+
+
+def _prepare_slot(cluster: Cluster, slot: GpuShare, now_ns: int) -> int:
     """Return the time at which a new slot is booted, partitioned and loaded with weights."""
     machine = slot.machine
     if machine.rented_for(slot):
@@ -46,18 +52,13 @@ def ready_ns(
         slots = [slot for station, new in got if new for slot in station.slots]
         before = [(slot.machine, slot.machine.ready_ns, slot.machine.loading[:]) for slot in slots]
         cut = [(slot.instance, slot.instance.ready_ns) for slot in slots if slot.instance]
-        times = [_time(cluster, station, new, now_ns) for station, new in got]
+        for station, new in got:
+            if new:
+                prepare(cluster, station, now_ns)
         for machine, at_ns, loading in reversed(before):
             machine.ready_ns, machine.loading[:] = at_ns, loading
         for instance, at_ns in reversed(cut):
             instance.ready_ns = at_ns
-        return max([now_ns, *times])
+        return max([now_ns, *(station.ready_ns for station, _ in got)])
 
     return machines.tried(list(demands), look)
-
-
-def _time(cluster: Cluster, station: Station, new: bool, now_ns: int) -> int:
-    """Return when a station can serve; prepare its slots if it is new."""
-    if not new:
-        return station.ready_ns
-    return max([now_ns, *(prepare(cluster, slot, now_ns) for slot in station.slots)])

@@ -52,8 +52,7 @@ class Deployments:
             raise NoRoomError(got)
         for station, new in got:
             if new:
-                times = [prepare(self.cluster, slot, now) for slot in station.slots]
-                station.ready_ns = max([now, *times])
+                prepare(self.cluster, station, now)
                 self.routes.add_station(state, station, plan)
         if backhaul_up_s:
             query, rate = state.query.id, state.query.requests_per_s
