@@ -359,23 +359,10 @@ class PlanningService:
         reused.
         """
         missing = bench.missing(configuration, wanted)
-        if not len(missing):
-            return bench.measure(configuration, missing), len(self.application.operators)
-        hardware: Hardware | None = None
-        run, pool = None, self.pool
-        if not denied(configuration, bench, search):
-            hardware = pool.hardware(None if query is None else search)
-            if hardware is not None:
-                run = _affordable(hardware, bench, configuration, missing, search)
-            if hardware is not None and run is None:
-                search.denied[configuration.index] = bench.runs
-                if query is None:
-                    self._note(PlanningService._deny, bench.dataset.name, configuration.index)
-        if run is None:
-            everything = len(self.application.operators)
-            return bench.measure(configuration, missing[:0]), everything
-        assert hardware is not None
-        price_usd_per_hour = hardware.price_usd_per_hour
+        possible = self._possible_run(bench, configuration, missing, search, query)
+        if possible is None:
+            return bench.measure(configuration, missing[:0]), len(self.application.operators)
+        run, price_usd_per_hour = possible
         before = None if self.steps is None else copied(search)
         charged_s, cost_usd = self._charge(
             search, query, bench.dataset, configuration, run, price_usd_per_hour
@@ -401,6 +388,31 @@ class PlanningService:
             *(before, query, configuration, run, price_usd_per_hour, bench.newest, row),
         )
         return measurement, run.prefix_reused
+
+    def _possible_run(
+        self,
+        bench: ProfilingBench,
+        configuration: Configuration,
+        missing: Ints,
+        search: SearchClock,
+        query: int | None,
+    ) -> tuple[ProfilingRun, float] | None:
+        """Return a run on as many items as the budget allows, and its price in dollars per hour.
+
+        Return None if no item is missing, no lane is free, or the budget or the boards allow none.
+        """
+        if not len(missing) or denied(configuration, bench, search):
+            return None
+        hardware = self.pool.hardware(None if query is None else search)
+        if hardware is None:
+            return None
+        run = _affordable(hardware, bench, configuration, missing, search)
+        if run is None:
+            search.denied[configuration.index] = bench.runs
+            if query is None:
+                self._note(PlanningService._deny, bench.dataset.name, configuration.index)
+            return None
+        return run, hardware.price_usd_per_hour
 
     def _charge(
         self,
