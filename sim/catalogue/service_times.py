@@ -98,11 +98,10 @@ def node_service(
         return Service(factor, batches, basis="measured" if factor == 1.0 else "scaled")
     name = application.operators[operator].name
     assert node.gpu_board is not None
-    room = profiles(node.gpu_board)[allocation.profile].memory_bytes
     try:
         if isinstance(model, LanguageModel):
             return _generation(application, operator, configuration, model, node, allocation)
-        return _inference(application, model, room, node, allocation)
+        return _inference(application, model, node, allocation)
     except ValueError as error:
         raise RefusalError(f"{name} on {node.gpu_board}:{allocation.profile}: {error}") from None
 
@@ -124,21 +123,18 @@ def _core_batches(
 
 
 def _inference(
-    application: Application,
-    model: NeuralNetwork,
-    room: int,
-    node: Node,
-    allocation: Allocation,
+    application: Application, model: NeuralNetwork, node: Node, allocation: Allocation
 ) -> Service:
-    need = allocation.processes * model.weight_bytes
+    assert node.gpu_board is not None
+    board, profile = node.gpu_board, allocation.profile
+    need, room = allocation.processes * model.weight_bytes, profiles(board)[profile].memory_bytes
     if need > room:
         raise RefusalError(f"{model.name} needs {_gb(need)} of memory, there are {_gb(room)}")
-    assert node.gpu_board is not None
     times = gpu_batch_times(
         model.like,
         model.benchmark,
-        node.gpu_board,
-        allocation.profile,
+        board,
+        profile,
         allocation.max_batch,
         allocation.processes,
         allocation.thread_percent,
@@ -152,11 +148,7 @@ def _inference(
         # On the reference hardware, a lone request takes the time that its application gives.
         basis="measured" if times.factors == (1.0,) else worst(times.basis, _likeness(model)),
         fixed_share=application.fixed_share(
-            model,
-            node.gpu_board,
-            allocation.profile,
-            allocation.processes,
-            allocation.thread_percent,
+            model, board, profile, allocation.processes, allocation.thread_percent
         ),
     )
 
@@ -177,14 +169,14 @@ def _generation(
     if allocation.processes > 1 or allocation.thread_percent < 100:
         raise RefusalError(f"{model.name} takes an instance of its own, it cannot share one by MPS")
     assert node.gpu_board is not None
-    board, profile = node.gpu_board, allocation.profile
+    board, profile, decoder = node.gpu_board, allocation.profile, language_model(model.name)
     room = int(MEMORY_SHARE * profiles(board)[profile].memory_bytes)
     tokens = mean_tokens(application, operator, configuration)
     context = tokens.prompt + tokens.sequences * tokens.output / 2
     longest = tokens.prompt + tokens.sequences * tokens.output
-    kv_tokens = (room - model.weight_bytes) // language_model(model.name).kv_bytes_per_token
+    kv_tokens = (room - model.weight_bytes) // decoder.kv_bytes_per_token
     if kv_tokens < longest:
-        need = model.weight_bytes + longest * language_model(model.name).kv_bytes_per_token
+        need = model.weight_bytes + longest * decoder.kv_bytes_per_token
         raise RefusalError(
             f"{model.name} in {model.precision} needs {_gb(need)} of memory for one request, there "
             f"are {_gb(room)} for weights, keys and values"
@@ -194,11 +186,10 @@ def _generation(
             f"max_batch={allocation.max_batch} is below the {tokens.sequences} sequences of one "
             "request"
         )
-    window = language_model(model.name).context_tokens
-    if tokens.prompt + tokens.output > window:
+    if tokens.prompt + tokens.output > decoder.context_tokens:
         raise RefusalError(
             f"a mean request of {tokens.prompt + tokens.output:.0f} tokens exceeds the context of "
-            f"{model.name}, {window}"
+            f"{model.name}, {decoder.context_tokens}"
         )
     times = iteration_times(model.name, model.precision, board, profile)
     # Requests in the batch share what the mean one asks for; the context grows with their number.
