@@ -179,7 +179,7 @@ def described(error: BaseException, planner: Planner) -> str:
     """Return the class, the place and the message of an exception that a planner raised."""
     # A subclass can have any attribute of this name.
     trace = vars(BaseException)["__traceback__"].__get__(error)
-    place = place_of((frame, line) for frame, line in walk_tb(trace))
+    place = place_of(walk_tb(trace))
     where = f"in {place}" if place else f"where the world calls {class_name(planner)}.plan(context)"
     said = safe_text(error)
     return f"{class_name(error)} {where}: {said or 'no message'}"
