@@ -18,9 +18,10 @@ from scenarios.numerics import Floats
 from scenarios.ranges import Range, check_ranges
 
 SHAPE = ("ramp_s", "duration_s", "period_s")
-QUERIES_HIT = ("factor", "share", *SHAPE)
+AT_QUERIES = ("device_slowdown", "link_degradation", "content_shift")
+"""The kinds of drift that affect each query with probability ``share``."""
 FIELDS_OF = {
-    **dict.fromkeys(("device_slowdown", "link_degradation", "content_shift"), QUERIES_HIT),
+    **dict.fromkeys(AT_QUERIES, ("factor", "share", *SHAPE)),
     "machine_failure": ("node", "machine", "duration_s"),
     "mps_fault": ("node", "machine"),
     "planner_crash": ("duration_s",),

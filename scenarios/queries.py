@@ -13,7 +13,7 @@ import numpy as np
 from hardware_models.devices import DeviceModel, devices, hidden_log_sd
 from hardware_models.links.process import NORMALS, TracedLink, correlate
 from hardware_models.links.technologies import Marginal
-from scenarios.drift import levels_at
+from scenarios.drift import AT_QUERIES, Drift, DriftEvent, levels_at
 from scenarios.link_traces import MOST_BPS, Recording
 from scenarios.numerics import Floats, Ints
 from scenarios.numerics.link_capacity import capacity_series_bps
@@ -22,8 +22,6 @@ from scenarios.scenario import Scenario
 from scenarios.slo import SLO
 from scenarios.workload import Workload
 
-HIT = ("device_slowdown", "link_degradation", "content_shift")
-"""The kinds of drift that change a query's truth."""
 Change = tuple[float, Sequence[tuple[float, float]]]
 """The factor of a change of content, and its levels over time."""
 LINK_DIRECTIONS = ("uplink", "downlink")
@@ -150,13 +148,7 @@ def _birth(
     shifts: list[Change] = []
     begins_s = np.arange(np.ceil(drawn_s) + 1)
     scale = np.ones(len(begins_s))
-    before = Counter[str]()
-    for event in scenario.drift.in_order():
-        nth = before[event.kind]
-        before[event.kind] += 1
-        befallen = stream(seed, "query", number, "drift", event.kind, nth).random() < event.share
-        if not befallen or event.kind not in HIT:
-            continue
+    for event in _befalling(scenario.drift, seed, number):
         stairs = event.stairs(arrival_s, arrival_s + drawn_s + 1)
         if event.kind == "device_slowdown":
             ratios = [1.0, *(event.factor_at(level) for _, level in stairs)]
@@ -195,6 +187,17 @@ def _birth(
         requests_per_s=application.requests_per_s,
     )
     return query, truth
+
+
+def _befalling(drift: Drift, seed: int, number: int) -> Iterator[DriftEvent]:
+    """Yield the changes that affect a query, in order."""
+    before = Counter[str]()
+    for event in drift.in_order():
+        if event.kind in AT_QUERIES:
+            chance = stream(seed, "query", number, "drift", event.kind, before[event.kind])
+            before[event.kind] += 1
+            if chance.random() < event.share:
+                yield event
 
 
 def _shifted(
