@@ -164,7 +164,7 @@ class Drift:
     events: list[DriftEvent] = field(default_factory=list)
 
     def in_order(self) -> list[DriftEvent]:
-        """Return the changes sorted by time; at equal times, in the order of the list."""
+        """Return the changes sorted by time, and at equal times by kind and their other values."""
         return sorted(self.events, key=_place)
 
     def arrival_clock(self, horizon_s: float) -> tuple[Floats, Floats]:

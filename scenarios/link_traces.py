@@ -138,8 +138,8 @@ def load_mahimahi(path: str | Path) -> tuple[Floats, Floats]:
 
     Returns:
         The start time of each second, from 0 on, and the capacity in bits per second during it,
-        each of shape (n,). If the trace covers only a part of the last second, the capacity of this
-        second is that of the covered part.
+        each of shape (n,). If the trace ends within a second, this second has only the packets of
+        the part that the trace covers; a trace below one second is repeated within the second.
 
     Raises:
         ValueError: the file or one of its lines is invalid; the message names file and line.
@@ -163,8 +163,6 @@ def load_mahimahi(path: str | Path) -> tuple[Floats, Floats]:
     # A time on the edge of two seconds belongs to the earlier one, as the end does to the last.
     bins = np.maximum(np.ceil(np.array(stamps) / _MS_PER_S).astype(np.int64) - 1, 0)
     counts = np.bincount(bins, minlength=seconds)
-    # An incomplete last second is replayed as a whole one with its packets; a trace
-    # that is no longer repeats within the second.
     length_s = min(1.0, end_ms / _MS_PER_S)
     return np.arange(seconds, dtype=np.float64), counts * PACKET_BITS / length_s
 

@@ -32,7 +32,7 @@ WHOLE = "be a whole number of {ge:g}{unit} or more"
 class Range:
     """The range of numbers allowed in a field: bounds, named as in pydantic, and a unit.
 
-    For a field of integers, only the lower bound ``ge`` is given.
+    If ``whole`` is set, only whole numbers are allowed, and the only bound is ``ge``.
     """
 
     ge: float | None = None

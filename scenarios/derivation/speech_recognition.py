@@ -1,11 +1,11 @@
 """Speech recognition with a sampler, noise reduction, wave to text and a decoder.
 
-The application has 125 configurations. All values come from ``raw/asr_pipeline_profile.csv``
-(accuracy, service times and message sizes, measured on three data sets) and
-``raw/asr_wer_strata.csv`` (word error rate by stratum of VOiCES). Both files name the source of
-each row.
+The application has 125 configurations. Apart from the sizes of models, its values come from files
+in ``raw``, which name the source of each row: ``asr_pipeline_profile.csv`` (accuracy, service times
+and message sizes, measured on three data sets), ``asr_wer_strata.csv`` (word error rate by stratum
+of VOiCES), ``speech_conditions.csv`` (word error rate by room and noise) and ``speech_facts.csv``.
 
-The sources lack three quantities, which are derived by these rules:
+The sources lack four quantities, which are derived by these rules:
 
 * *Message sizes.* Each row of LibriSpeech or TED-LIUM has the sizes of one clip, and each
   configuration has a different clip. But a query's raw audio must not depend on the configuration.
@@ -18,7 +18,6 @@ The sources lack three quantities, which are derived by these rules:
   stratum each, with their own measured mean. The distribution over clips is that of VOiCES in the
   same configuration, scaled to this mean. It is given twice: ``measured`` has the measured mean,
   quantiles and standard deviation, ``straight`` only the first two.
-
 * *Similarity of users.* A user is assumed to stay in one of the 16 combinations of room and noise
   in which the clips of VOiCES were recorded. A user's mixture of the 8 strata has a Dirichlet
   distribution. Its concentration c is chosen so that users differ as these combinations do: the
@@ -63,7 +62,7 @@ The last one is the accuracy just below the probability ``flawless_from``.
 
 
 def derive() -> Mapping[str, pl.DataFrame]:
-    """Return the application's tables: profile, clips, accuracy, strata and models."""
+    """Return the application's tables: profile, clips, accuracy, strata, models and users."""
     measured = [*(f"{name}_ms" for name in OPERATORS), *_bytes_columns(), "wer"]
     profile = raw("asr_pipeline_profile", **dict.fromkeys(measured, pl.Float64))
     numbers = ("n", "wer_mean", "wer_sd", "frac_zero", "p25", "p50", "p75", "p95")

@@ -15,7 +15,8 @@ class WindowReport:
         latency_mean_s: mean latency of the completed requests; nan if there are none.
         latency_quantile_s: the SLO's quantile of latency; requests that were not completed when the
             window was judged count as infinitely late.
-        waiting_s: mean time of queueing and batching at each operator.
+        waiting_s: mean time of queueing and batching at each operator; like the next two fields, it
+            is of the completed requests, and empty if there are none.
         compute_s: mean service time at each operator.
         transfer_s: mean time on the links to each operator; the last element is that of the answer.
         cost_usd: cost attributed to the query, in dollars.

@@ -70,12 +70,7 @@ def station_work_ns(rows_f: Floats, visits: RecordArray, row: int, visit: int, l
 
 @inlined
 def cross(t: PlaneTables, row: int, visit: int, link: int, now_ns: int) -> int:
-    """Send a request's message over a link; return the time at which all of it has arrived.
-
-    By Lindley's recurrence ("The theory of queues with a single server", 1952), transmission starts
-    when the message has arrived and the message before it has been sent. Work is in units of bytes
-    x 10^9, because rates are per second.
-    """
+    """Send a request's message over a link; return the time at which all of it has arrived."""
     arrival_ns = transmit(t, link, message_bytes(t, row, visit), now_ns)
     t.rows[row, index(t.visits[visit].column)] += arrival_ns - now_ns
     return arrival_ns
@@ -89,7 +84,12 @@ def message_bytes(t: PlaneTables, row: int, visit: int) -> int:
 
 @inlined
 def transmit(t: PlaneTables, link: int, size_bytes: int, now_ns: int) -> int:
-    """Send a message over a link; return the time at which all of it has arrived."""
+    """Send a message over a link; return the time at which all of it has arrived.
+
+    By Lindley's recurrence ("The theory of queues with a single server", 1952), transmission starts
+    when the message has arrived and the message before it has been sent. Work is in billionths of a
+    byte, because rates are per second and times in nanoseconds.
+    """
     stops = t.stops
     start_ns = max(now_ns, stops[link].free_ns)
     free_ns = _done(stops, t.steps, link, start_ns, size_bytes * NS_PER_S)
