@@ -98,7 +98,7 @@ class Process:
     ) -> "Process":
         """Return a process conditioned on residuals with noise ``noise_sd`` plus the kernel's."""
         with threadpool_limits(1):  # Sums in several threads differ in the last digits.
-            factor, _ = _factor(kernel, seen, noise_sd)
+            factor = _factor(kernel, seen, noise_sd)
             weights = cho_solve(factor, residuals)
         return cls(kernel, seen, weights)
 
@@ -108,12 +108,13 @@ class Process:
         return np.asarray((self.kernel.covariance(asked, self.seen) * self.weights).sum(axis=1))
 
 
-def _factor(kernel: Kernel, seen: Coordinates, noise_sd: Array) -> tuple[tuple[Array, bool], Array]:
+def _factor(kernel: Kernel, seen: Coordinates, noise_sd: Array) -> tuple[Array, bool]:
+    """Return the Cholesky factor of the residuals' covariance, in the form of SciPy."""
     covariance = kernel.covariance(seen, seen)
     variances = kernel.noise_sd**2 + noise_sd**2 + _ROUNDING
     covariance[np.diag_indices_from(covariance)] += variances
-    factor = cho_factor(covariance, lower=True)
-    return factor, np.diag(factor[0])
+    factor: tuple[Array, bool] = cho_factor(covariance, lower=True)
+    return factor
 
 
 def fit_kernel(
@@ -144,10 +145,10 @@ def fit_kernel(
 
     def loss(free: Array) -> float:
         try:
-            factor, diagonal = _factor(unpack(free.tolist()), seen, noise_sd)
+            factor = _factor(unpack(free.tolist()), seen, noise_sd)
         except np.linalg.LinAlgError:
             return 1e9
-        evidence = residuals @ cho_solve(factor, residuals) / 2 + np.log(diagonal).sum()
+        evidence = residuals @ cho_solve(factor, residuals) / 2 + np.log(np.diag(factor[0])).sum()
         return float(evidence + (trust**2) * ((free - start) ** 2).sum() / 2)
 
     bounds = [(value - 5, value + 5) for value in start]

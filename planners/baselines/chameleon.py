@@ -202,10 +202,8 @@ class Chameleon(InRange, Planner):
 
     def _richest(self, context: PlanningContext, query: Query) -> Estimate | None:
         """Profile the richest configuration on as many items as its share of the budget allows."""
-        configuration, workers = (
-            context.world.pipeline.configurations[0],
-            context.world.cluster.profiling.boards,
-        )
+        configuration = context.world.pipeline.configurations[0]
+        workers = context.world.cluster.profiling.boards
         before_s = context.remaining(query)
         estimate = context.profile(query, configuration, min(workers, self.samples))
         round_s = before_s - context.remaining(query)

@@ -142,10 +142,8 @@ class Profiler(InRange, ABC):
         default that of `profile`. Returns None if the control was not measured on all items of the
         configuration, or does not reduce the variance.
         """
-        estimate, other = (
-            context.profile(query, configuration, 0),
-            context.profile(query, control, 0),
-        )
+        estimate = context.profile(query, configuration, 0)
+        other = context.profile(query, control, 0)
         few, many = estimate.measurement, other.measurement
         if not 1 < few.count < many.count:
             return None

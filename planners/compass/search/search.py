@@ -152,10 +152,10 @@ class Search(InRange, ABC):
         # With a stated certainty, configurations are proposed again while more items can pay.
         tried, stale = set() if certain else set(known.profiled), 0
         ended = learned = False
-        # without planning seconds, nothing is profiled, so the search is not exhausted
         if certain:
             beliefs.assume(self.most_offers)  # from what other queries have shown since then
         best = beliefs.cheapest() if seconds > 0 else None
+        # without planning seconds, nothing is profiled, so the search is not exhausted
         entered = start_s > until_s and (best is None or improve)
         least_gain = max(self.least_gain, ROUNDING)
         while (best is None or improve) and context.remaining(query) > until_s:
@@ -187,15 +187,16 @@ class Search(InRange, ABC):
         grown = len(known.profiled) > len(before.profiled)
         if certain:
             grown = known.items > before.items
+        renewed = grown or (certain and bool(known.profiled))
         after = replace(
             before,
             profiled=known.profiled,
             matured=known.matured,
-            kept=before.kept or grown or (certain and bool(known.profiled)),
+            kept=before.kept or renewed,
             spent_s=before.spent_s + start_s - context.remaining(query),
             exhausted=ended or (entered and not grown) or (not entered and before.exhausted),
             offers=offers,
-            history=known.history() if grown or (certain and known.profiled) else before.history,
+            history=known.history() if renewed else before.history,
         )
         keep_search_state(context, query, after)
         return offers

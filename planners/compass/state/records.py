@@ -165,9 +165,8 @@ class ActivePlan:
     uses: Uses
     number: int  # index of the plan in the query's view
     judged_s: float = 0.0  # end of the last window that led to a reaction
-    before: "ActivePlan | None" = (
-        None  # the plan that serves until this is active, or if it is refused
-    )
+    # The plan that serves until this is active, or if it is refused.
+    before: "ActivePlan | None" = None
 
 
 @dataclass(frozen=True)

@@ -44,8 +44,7 @@ def _record(size: int, **fields: type) -> np.dtype[np.void]:
 INT, FLOAT = np.int64, np.float64
 
 # The fields that every passing request reads come first, in one cache line. Those that keep
-# requests
-# at an inline stop until the next block are in the next line.
+# requests at an inline stop until the next block are in the next line.
 STOP = _record(
     256,
     inline=INT,  # its kind, if arrivals come in order from one place
@@ -345,8 +344,7 @@ class RowPool:
             # stops, which serve the same or neighbouring queries, find their rows close together.
             free = self.free[: self.counts[FREE]]
             free[:] = np.sort(free)[::-1]
-        self.counts[SETTLED] = 0
-        self.counts[BORN] = self.counts[ENDED_COUNT] = 0
+        self.counts[[SETTLED, BORN, ENDED_COUNT]] = 0
 
     def _put_back(self, which: Ints) -> None:
         count = int(self.counts[FREE])
