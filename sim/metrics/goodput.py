@@ -305,13 +305,10 @@ class SloMonitor:
 
     def record(self, rows: Ints, born: Ints, ended: Ints) -> None:
         """Count requests for the deployments active at their births; see ``Recorder``."""
-        window_ns = self.window_ns
         self._count(
-            len(born), lambda done: wc.count_births(self._counts, rows, born, done, window_ns)
+            len(born), lambda done: wc.count_births(self._counts, rows, born, done, self.window_ns)
         )
-        self._count(
-            len(ended), lambda done: wc.count_ends(self._counts, rows, ended, done, window_ns)
-        )
+        self._count(len(ended), lambda done: wc.count_ends(self._counts, rows, ended, done))
 
     # Verdicts
 

@@ -233,7 +233,7 @@ def count_births(counts: Counts, rows: Ints, born: Ints, done: int, window_ns: i
 
 @compiled
 def count_ends(  # noqa: PLR0912, PLR0915
-    counts: Counts, rows: Ints, ended: Ints, done: int, window_ns: int
+    counts: Counts, rows: Ints, ended: Ints, done: int
 ) -> int:
     """Count ends from index ``done`` of ``ended`` on; return the index of the first uncounted one.
 
