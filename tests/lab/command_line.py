@@ -2,6 +2,15 @@
 
 from collections.abc import Sequence
 
+import pytest
+
+from lab.common.errors import InputError
+from lab.config.compose import compose, set_up
+
+SHORT = ["horizon_s=60", "workload.rate=0.05", "figures=false"]
+"""A short run that leaves no pictures."""
+GREEDY = "planner=cheapest_feasible"
+
 
 def changed(overrides: Sequence[str], words: Sequence[str]) -> list[str]:
     """Return overrides, without those of keys that the words after them set, and these words."""
@@ -14,3 +23,11 @@ def sentence_of(ended: tuple[int, str, str]) -> str:
     status, out, err = ended
     assert (status, out, err.count("\n")) == (2, "", 1)
     return err
+
+
+def refusal(overrides: Sequence[str]) -> str:
+    """Return the sentence by which a configuration is refused, as the command composes it."""
+    words = changed(SHORT, overrides)
+    with pytest.raises(InputError) as refused:
+        set_up(compose(words), words)
+    return str(refused.value)

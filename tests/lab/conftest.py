@@ -1,4 +1,4 @@
-"""What tests of the tools ``explain`` and ``report`` share."""
+"""What tests of the commands share: short runs, a sweep, its report."""
 
 import shutil
 from contextlib import redirect_stdout
@@ -6,13 +6,20 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from command_line import SHORT, changed
 from matplotlib.figure import Figure
 
 from lab.cli.tools import main
 from lab.runs.api import run
 from planners import CheapestFeasible, Greedy
 
-SHORT = ["experiment=speech_small", "switching=free", "horizon_s=120"]
+SWEPT = ["experiment=speech_small", "switching=free", "horizon_s=120"]
+
+
+@pytest.fixture
+def compass(compass_sim):
+    """Return a function that runs the command, and briefly unless told otherwise."""
+    return lambda *words: compass_sim(*changed(SHORT, words))
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +30,7 @@ def made(tmp_path_factory):
     for rate in (0.1, 0.05):
         for planner in (CheapestFeasible(samples=5), Greedy()):
             for seed in (0, 1):
-                settings = [*SHORT, f"workload.rate={rate}", f"seed={seed}"]
+                settings = [*SWEPT, f"workload.rate={rate}", f"seed={seed}"]
                 run(settings, planner, directory / str(number))
                 number += 1
     return directory
