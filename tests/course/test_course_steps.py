@@ -15,6 +15,7 @@ from lab.course import check, hint, matching, steps
 from lab.course.grading import RIGHT, UNANSWERED
 from notebooks.course import build
 from planners import CheapestFeasible
+from tests.course import wrong_models, wrong_plans  # noqa: F401 -- they register their answers
 from tests.course.wrong_answers import WRONG
 
 STEPS = steps()
