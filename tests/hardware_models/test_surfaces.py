@@ -18,7 +18,7 @@ def at(points, groups=None):
 
 
 @given(st.lists(st.floats(-0.3, 0.3), min_size=2, max_size=6))
-def test_what_was_seen_is_given_back_and_far_from_it_nothing(residuals):
+def test_a_process_returns_seen_residuals_and_0_far_from_them(residuals):
     seen = at(range(len(residuals)))
     process = Process.given(KERNEL, seen, np.array(residuals), np.zeros(len(residuals)))
     assert process.mean(seen) == pytest.approx(residuals, abs=1e-3)

@@ -217,7 +217,7 @@ def test_a_move_keeps_the_values_before_it_and_pairs_differences_by_seed(page):
     assert last.paired == [0, 1]
 
 
-def test_nothing_was_before_in_another_scenario_or_without_a_change(page):
+def test_no_earlier_answer_is_shown_for_another_scenario_or_an_unchanged_side(page):
     answers, workers, _ = page
     number = answers.ask(State())
     for side in (0, 1):

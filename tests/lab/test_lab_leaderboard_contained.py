@@ -51,7 +51,7 @@ def reasons(result):
         ),
     ],
 )
-def test_it_is_of_no_use_any_more_and_the_world_goes_on(code, said, tmp_path):
+def test_the_world_goes_on_without_a_process_that_hangs_or_ends(code, said, tmp_path):
     call_s = 0.2 if "call_s" in said else LONG_S
     with remote(tmp_path, planning(code), call_s) as planner:
         result = run(WORLD, planner)
@@ -72,7 +72,7 @@ def test_it_is_of_no_use_any_more_and_the_world_goes_on(code, said, tmp_path):
     ],
 )
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_what_is_no_message_ends_it(message, tmp_path):
+def test_a_process_that_sends_what_is_no_message_is_ended(message, tmp_path):
     code = f"import os\nos.write(context._contestant._channel._writes, {message!r})"
     with remote(tmp_path, planning(code, ENDS)) as planner:
         run(WORLD, planner)

@@ -93,7 +93,7 @@ def test_another_sweeper_gets_the_objective_and_goes_on(compass, launcher):
 
 
 @pytest.mark.slow
-def test_a_run_that_is_not_what_the_sweeper_made_before_is_told(compass):
+def test_a_sweeper_does_not_resume_over_a_run_of_another_configuration(compass):
     assert compass(*CLIMB)[0] == 0
     status, _, err = compass(*CLIMB, "horizon_s=30", "resume=true")
     assert status == 1
@@ -118,7 +118,7 @@ def test_what_goes_wrong_is_one_sentence(compass, overrides, sentence):
     assert sentence in err.splitlines()[-1]
 
 
-def test_what_the_command_has_wrong_is_refused(compass, tmp_path):
+def test_wrong_keys_of_planner_and_sweeper_are_refused(compass, tmp_path):
     for override in ("planner.sample=3", "hydra.sweeper.mst=3"):
         err = sentence_of(compass(*CLIMB, override))
         assert override.partition("=")[0].rpartition(".")[2] in err.splitlines()[-1]

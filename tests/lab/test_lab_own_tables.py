@@ -142,7 +142,7 @@ def test_without_round_trips_to_far_servers_that_to_the_cloud_must_be_given(tmp_
         ("llm_slice_scaling", "part", "prefill"),
     ],
 )
-def test_what_takes_the_place_of_a_table_must_have_the_rows_that_are_needed(
+def test_a_table_that_replaces_another_must_have_the_rows_that_are_needed(
     tmp_path, name, column, value
 ):
     rest = load_table(name).filter(pl.col(column) != value)

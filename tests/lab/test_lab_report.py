@@ -237,7 +237,7 @@ def test_a_report_on_one_seed_has_no_differences_over_seeds(sweep, capsys):
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_nothing_finished_and_no_windows(sweep):
+def test_a_sweep_of_unfinished_runs_without_windows_has_a_report(sweep):
     for number in range(8):
         spoil(sweep / str(number), simulated_s=0.0, status="running")
         shutil.rmtree(sweep / str(number) / "windows")

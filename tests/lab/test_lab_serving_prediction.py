@@ -29,7 +29,7 @@ STATION = 0
 
 
 @pytest.mark.parametrize("cpu", [True, False])
-def test_what_made_observations_is_recovered_and_predicts_another(cpu):
+def test_parameters_behind_observations_are_recovered_and_predict_another_load(cpu):
     tables = truth(TIMES_S, SLOWDOWN, spread=0.3, occupied_s=(0.002, 0.0))
     loads = ((10, 1.0), (30, 1.2), (38, 1.05))
     seen = [

@@ -32,7 +32,7 @@ def threads():
     ],
     ids=["run", "check"],
 )
-def test_it_does(plan):
+def test_blas_has_one_thread_within_and_as_many_as_before_afterwards(plan):
     SEEN.clear()
     with threadpool_limits(2, user_api="blas"):
         plan()

@@ -71,7 +71,7 @@ def test_a_file_that_is_no_yaml_is_told_by_its_line(compass, tmp_path):
         ),
     ],
 )
-def test_what_is_wrong_with_a_file_of_the_users_is_one_sentence(tmp_path, override, text, parts):
+def test_a_fault_in_a_users_file_is_one_sentence(tmp_path, override, text, parts):
     file = tmp_path / "own" / override.replace("=", "/")
     file.parent.mkdir(parents=True)
     file.with_suffix(".yaml").write_text(text)
@@ -111,7 +111,9 @@ def test_a_directory_with_results_is_not_written_over(compass):
     ],
 )
 @pytest.mark.parametrize("words", [["explain", "DIR", "3"], ["report", "DIR"], ["trace", "DIR"]])
-def test_a_missing_directory_names_the_nearest_beside_it(given, meant, words, current, refused):
+def test_a_missing_directory_is_refused_with_the_nearest_name(
+    given, meant, words, current, refused
+):
     for name in ("first", "second", ".hidden"):
         (current / "outputs" / name).mkdir(parents=True)
     (current / "outputs" / "note").touch()

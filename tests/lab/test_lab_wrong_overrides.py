@@ -302,7 +302,7 @@ def test_a_truth_value_is_no_number(wrong):
     assert refusal([wrong]).startswith(f"{wrong}: must be a ")
 
 
-def test_a_job_with_a_wrong_type_keeps_its_sweep_from_starting_one_out_of_bounds_does_not(
+def test_a_sweep_starts_with_a_job_out_of_bounds_but_not_with_one_of_a_wrong_type(
     compass, tmp_path
 ):
     assert compass("-m", "planner=greedy", "cluster.tick_s=1,often")[0] == 2

@@ -27,7 +27,7 @@ def test_it_finds_the_minimum_of_a_curved_valley():
     np.testing.assert_allclose(found, 1.0, atol=1e-4)
 
 
-def test_it_asks_minimize_where_scipy_looks_different(monkeypatch):
+def test_the_public_minimize_is_used_where_the_private_function_is_missing(monkeypatch):
     monkeypatch.setattr(bounded_minimum, "_step", lambda: None)
     given = valley, np.array([-1.2, 1.0]), np.full(2, -2.0), np.full(2, 2.0), 100
     assert minimum(*given).tolist() == wrapped(*given).tolist()

@@ -78,7 +78,7 @@ def test_an_operators_time_carries_over_to_configurations_alike_up_to_it():
 
 
 @pytest.mark.parametrize("encoding", [one_hot, ordinal])
-def test_it_errs_at_most_half_as_much_as_normal_bo_after_ten(encoding):
+def test_after_ten_plans_cmbo_errs_at_most_half_as_much_as_normal_bo(encoding):
     errors = {"cmbo": [], "normal": []}
     for seed in range(5):
         order = stream(seed, "test cmbo order").permutation(COUNT)[:10]

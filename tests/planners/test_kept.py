@@ -17,7 +17,7 @@ def test_it_is_made_once_for_each_object_and_key():
     assert [kept.of(owner, key, number) for owner, key in asked] == [1, 1, 2, 3, 2]
 
 
-def test_it_goes_with_the_object():
+def test_what_is_kept_for_an_object_ends_with_it():
     kept = Kept()
     owner = np.arange(3)
     kept.of(owner, "a", list)

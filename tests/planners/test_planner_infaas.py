@@ -131,7 +131,7 @@ def test_what_mostly_waits_is_replicated():
     assert found[0].configuration == plan.configuration
 
 
-def test_what_mostly_computes_is_upgraded_cheapest_first_and_else_replicated():
+def test_an_operator_that_mostly_computes_is_upgraded_cheapest_first_then_replicated():
     goals = [Goal(1.0, 0.0)] * 4
     plan, found, factors = scalings(late((0.1,) * 4, (0, 0, 5.0, 0)), goals)
     *upgrades, replicated = found

@@ -122,7 +122,7 @@ class Sworn(RandomFeasible):
         return plan
 
 
-def test_what_chance_picks_is_predicted_to_do():
+def test_random_feasible_picks_plans_that_are_predicted_to_meet_the_slo():
     world = run(scenario(), Sworn())
     queries = world.tables.take()["decisions"]["query"].unique()
     assert len(queries) > 3

@@ -207,7 +207,7 @@ def test_when_it_is_profiled_changes_neither_its_results_nor_its_cost():
     assert late[columns].equals(soon[columns])
 
 
-def test_what_a_crash_took_of_a_profile_is_profiled_again_and_waited_for():
+def test_a_profile_that_a_crash_lost_is_made_again_before_queries_are_planned():
     crash = Drift([DriftEvent("planner_crash", at_s=13.0, duration_s=4.0)])
     profiling, decisions = online(crash, profiling=Profiling(checkpoint_every_s=1.0))
     later = profiling.filter(pl.col("at_s") > 17.0)

@@ -27,7 +27,7 @@ def test_before_any_query_has_left_all_time_counts():
     assert share_of_stay(Board(0.0, {}), 0.0) == 0.0
 
 
-def test_it_is_the_time_that_all_stayed_for_each_that_left():
+def test_the_expected_stay_is_the_time_of_all_over_the_number_that_left():
     first = Board(100.0, {0: 0.0, 1: 40.0, 2: 50.0})
     note_stays(first)
     later = Board(200.0, {2: 50.0, 3: 180.0}, first.memory)

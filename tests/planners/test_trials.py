@@ -43,7 +43,7 @@ def test_a_run_that_the_budget_cuts_below_half_does_not_count():
     assert with_desk(ask, budget_s=0.3) == [(False, [])]
 
 
-def test_a_run_that_is_cut_to_one_item_tells_of_no_variance_and_does_not_count():
+def test_a_trial_that_is_cut_to_one_item_does_not_count():
     def ask(context, query):
         trials = Trials(context, query, 2)
         one = context.world.pipeline.configurations[0]

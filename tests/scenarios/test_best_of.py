@@ -19,7 +19,7 @@ def one_of(p: float, k: float, c: float) -> float:
 
 
 @given(p=CHANCES, c=CONCENTRATIONS)
-def test_one_attempt_succeeds_as_often_as_one_attempt(p: float, c: float) -> None:
+def test_the_best_of_one_attempt_succeeds_as_often_as_that_attempt(p: float, c: float) -> None:
     assert one_of(p, 1.0, c) == pytest.approx(p, abs=1e-9)
 
 

@@ -298,7 +298,7 @@ def test_routes_that_were_replaced_take_no_memory():
     assert grown < 300_000, "visits alone would be 320,000"
 
 
-def test_what_aborted_requests_held_of_an_engine_is_free_when_its_station_is_gone():
+def test_an_engine_is_free_of_aborted_requests_once_its_station_is_gone():
     """Their places were taken by rows of nobody until the last token, which never comes."""
     plane, every, count = BlocksPlane(Forgetful()), 10_000, 500
     born = [number * every + i for number in range(60) for i in range(1, count + 1)]

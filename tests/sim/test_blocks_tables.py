@@ -23,7 +23,7 @@ def test_every_run_keeps_its_values_until_it_is_given_back(steps):
             assert (pool.array[at : at + len(values)] == values).all()
 
 
-def test_runs_of_any_length_that_come_and_go_need_no_more_room_than_those_in_use():
+def test_a_pool_needs_room_only_for_the_values_in_use():
     rng, pool, kept = stream(0, "lengths"), ValuePool(np.int64), []
     for _ in range(5_000):
         kept.append(pool.put(np.zeros(int(rng.integers(1, 500)), dtype=np.int64)))

@@ -107,7 +107,7 @@ class TestCrash:
         assert decided.rows() == [(0, 40.0), (1, 40.0)]
         assert made.registry.living[2].planning_s == pytest.approx(4.0)
 
-    def test_a_search_in_vain_that_was_lost_does_not_end_the_next_one_for_the_query(self):
+    def test_a_search_that_a_crash_lost_does_not_end_the_next_search_of_its_query(self):
         seen = []
 
         def act(context):

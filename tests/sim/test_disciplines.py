@@ -173,7 +173,7 @@ def test_a_batch_is_filled_with_those_that_are_not_late():
     ]
 
 
-def test_what_is_late_is_shed_neither_in_service_nor_before_a_batch_has_filled():
+def test_late_requests_are_not_shed_in_service_or_before_their_batch_starts():
     assert served(StationSpec(0, shed_late=True), Stream([0], 50)) == [(0, 0, COMPLETED, 100)]
     filling = StationSpec(0, 1, 3, 70, (1.0, 1.0, 1.0), shed_late=True)
     assert served(filling, Stream([0], 50), Stream([30])) == [

@@ -36,7 +36,7 @@ def test_moments_are_those_of_numpy_to_the_last_bit(count, operators):
         )
 
 
-def test_nothing_measured_shows_nothing():
+def test_a_measurement_of_no_items_has_no_means():
     shown = measured(0, 3, np.random.default_rng(0))
     assert np.isnan([shown.accuracy_mean, shown.accuracy_variance, *shown.operator_mean_s]).all()
     assert shown.time_cv == 0.0

@@ -215,7 +215,7 @@ def test_memory_shows_a_record_from_the_clock_at_which_it_was_learned():
     assert settled == [[True, True], [True, False], [True, False], [True, True]]
 
 
-def test_a_desk_is_of_no_use_after_its_call():
+def test_a_planning_context_must_not_be_kept_after_its_call():
     kept = []
 
     def keep(context):

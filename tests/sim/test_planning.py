@@ -247,7 +247,7 @@ def on_a_whole_gpu_each(context, query):
     return list(plans.values())
 
 
-def test_what_fits_is_told_beside_orders_that_were_given():
+def test_fits_takes_given_orders_into_account():
     """There are two GPUs; orders hold no room yet, and to be reminded of them costs nothing."""
     told = []
 

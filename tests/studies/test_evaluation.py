@@ -58,7 +58,7 @@ def test_ratios_say_how_many_times_better_the_reference_is() -> None:
     assert less["low"].to_list() == pytest.approx([1 / more["high"][0], 0.0])
 
 
-def test_what_is_never_reached_has_a_reciprocal_of_0() -> None:
+def test_a_time_that_is_never_reached_counts_with_a_reciprocal_of_0() -> None:
     frame = rows(ours=[2.0, 100.0], theirs=[4.0, 4.0], never=[None, 100.0])
     metric = PairedMetric("value", "time", more_is_better=False, endless=True, bound="bound")
     found = ratios(frame, metric, "ours")

@@ -35,7 +35,7 @@ def test_a_planner_that_does_not_have_a_limit_is_refused_in_one_sentence(capsys,
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
 )
-def test_what_ends_the_runs_is_told_in_one_sentence(
+def test_an_error_that_ends_the_runs_is_one_sentence(
     error, status, said, capsys, monkeypatch
 ) -> None:
     def make(*_):

@@ -60,7 +60,7 @@ def test_it_is_what_each_querys_record_says():
     assert not Watched.wrong
 
 
-def test_what_follows_from_it_goes_with_the_world():
+def test_what_is_kept_of_a_cluster_ends_with_its_world():
     """A thousand worlds in one process take no more memory than one."""
 
     def kept_after_a_world():

@@ -48,7 +48,7 @@ class Watched(Compass):
             Watched.seen += len(kept)
 
 
-def test_they_are_what_each_querys_record_says(monkeypatch):
+def test_known_histories_are_those_in_the_records_of_queries(monkeypatch):
     """Also where a search outlives its query, and where a crash loses the last records."""
     monkeypatch.setattr(module, "LOOKED_AT", LOOKED_AT)
     Watched.seen, Watched.late, Watched.wrong = 0, 0, ()

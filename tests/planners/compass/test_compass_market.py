@@ -74,7 +74,7 @@ class TestStanding:
         assert both.queries.tolist() == [2.0, 0.0, 0.0]
 
     @pytest.mark.parametrize("other", [(0, 6, 0.4), (0, 5, 0.8)])
-    def test_those_of_another_configuration_or_too_large_do_not(self, other):
+    def test_uses_of_another_configuration_or_too_large_do_not_share_a_unit(self, other):
         assert standing(uses((0, 5, 0.3)), uses(other)).taken.tolist() == [2.0, 0.0, 0.0]
 
     def test_kinds_of_several_units_and_shares_of_a_gpu_by_hand(self):

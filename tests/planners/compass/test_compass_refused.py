@@ -76,13 +76,13 @@ def station(key, filled, backhaul=0.0):
     return Uses(np.array([0]), np.array([key]), np.array([filled]), backhaul)
 
 
-def test_those_that_were_never_refused_are_asked():
+def test_queries_that_were_never_refused_are_asked():
     assert Board(3, 5).asked(price=100.0) == [3, 5]
 
 
 # Half of what a new station has to spare counts: 0.8 of it cost 0.9, and 0.2 cost 0.6.
 @pytest.mark.parametrize(("price", "asked"), [(3.4, []), (2.3, [1]), (2.2, [0, 1])])
-def test_those_that_can_pay_for_one_of_their_plans_are_asked(price, asked):
+def test_refused_queries_that_can_pay_for_one_of_their_plans_are_asked(price, asked):
     board = Board(0, 1)
     board.refuse(q0=[1.0, 0.8], q1=[0.9, 0.2])
     assert board.asked(price) == asked

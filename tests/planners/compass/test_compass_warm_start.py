@@ -99,7 +99,7 @@ class TestChoice:
         assert chosen(Board(kept), WarmStart(ahead=0, least_measured=0)) == [kept[1], kept[2]]
 
     @pytest.mark.parametrize(("histories", "looked_at"), [(0, 0), (1, 1), (10, 10), (100, 100)])
-    def test_each_that_is_looked_at_is_charged(self, histories, looked_at):
+    def test_each_history_that_is_looked_at_is_charged(self, histories, looked_at):
         board = Board({number: history() for number in range(120)}, running=range(60))
         assert len(chosen(board, WarmStart(histories, ahead=0))) == looked_at
         assert sum(count for _, count in board.thought) == looked_at
