@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -38,30 +39,51 @@ FACTOR = 1
 '''
 
 
+PAIRS = """
+from typing import NamedTuple
+from scenarios.compiled import compiled
+
+class Pair(NamedTuple):
+    one: int
+    two: int
+
+@compiled
+def difference(pair):
+    return pair.one - pair.two
+"""
+CALLS = "\n".join(
+    COUNT.format(code=code)
+    for code in (
+        "from caller import caller; print(caller(7))",
+        "import pairs; print(pairs.difference(pairs.NAME(one=5, two=3)))",
+    )
+)
+
+
+def output(directory, code):
+    """Run code in a new process that compiles into a directory: its words, and its notices."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ
+        | {
+            "PYTHONPATH": os.pathsep.join((str(directory), str(ROOT))),
+            "NUMBA_CACHE_DIR": str(directory / "cache"),
+            "PYTHONDONTWRITEBYTECODE": "1",  # Python tells sources apart by seconds
+        },
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split(), done.stderr.count(NOTICE)
+
+
 @pytest.fixture
 def python(tmp_path):
     """Return a function that runs code in a new process with a cache of its own."""
     (tmp_path / "caller.py").write_text(CALLER)
     (tmp_path / "callee.py").write_text(CALLEE)
-
-    def run(code):
-        path = os.pathsep.join((str(tmp_path), str(ROOT)))
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            env=os.environ
-            | {
-                "PYTHONPATH": path,
-                "NUMBA_CACHE_DIR": str(tmp_path / "cache"),
-                "PYTHONDONTWRITEBYTECODE": "1",  # Python tells sources apart by seconds
-            },
-            check=False,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout.split(), done.stderr.count(NOTICE)
-
-    return run
+    return partial(output, tmp_path)
 
 
 def test_a_process_that_compiles_says_so_once_and_the_next_one_compiles_nothing(python):
@@ -93,44 +115,59 @@ print(working_s() - started_working < (perf_counter() - started) / 2)
     assert python(code) == (["True"], 1)
 
 
-def test_a_change_compiles_just_what_depends_on_it(python, tmp_path):
+def callee(*changes):
+    """Return the text of the callee with some changes."""
+    text = CALLEE
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    return text
+
+
+CALLEES = (
+    callee(),
+    callee(("x + FACTOR", "x * 2 + FACTOR")),  # a callee in another module
+    callee(("FACTOR = 1", "FACTOR = 7")),  # a global of that callee, defined below it
+    callee(("LIMIT = 10", "LIMIT = 20")),  # a global that the caller imports
+    callee(("@compiled", "# A comment.\n\n@compiled"), ("Add.", "Add a number.\n")),
+)
+TUPLES = (
+    PAIRS,
+    PAIRS.replace("Pair", "Couple"),
+    PAIRS.replace("    one: int\n    two: int", "    two: int\n    one: int"),
+    PAIRS,
+    PAIRS,
+)
+
+
+@pytest.fixture(scope="module")
+def processes(tmp_path_factory):
+    """What one process after another prints, each with the next text of both modules.
+
+    Each prints the result of the caller and the number of compilations, and the same for pairs.
+    """
+    directory = tmp_path_factory.mktemp("changes")
+    (directory / "caller.py").write_text(CALLER)
+    printed = []
+    for text, pairs in zip(CALLEES, TUPLES, strict=True):
+        (directory / "callee.py").write_text(text)
+        (directory / "pairs.py").write_text(pairs)
+        name = "Couple" if "Couple" in pairs else "Pair"
+        printed.append(output(directory, CALLS.replace("NAME", name))[0])
+    return printed
+
+
+def test_a_change_compiles_just_what_depends_on_it(processes):
     """The last change is none to the compiler, so that what was compiled first is used again."""
-    call = COUNT.format(code="from caller import caller; print(caller(7))")
-    for value, compilations, *changes in (
-        ("18", 2),
-        ("25", 2, ("x + FACTOR", "x * 2 + FACTOR")),  # a callee in another module
-        ("24", 2, ("FACTOR = 1", "FACTOR = 7")),  # a global of that callee, defined below it
-        ("28", 1, ("LIMIT = 10", "LIMIT = 20")),  # a global that the caller imports
-        ("18", 0, ("@compiled", "# A comment.\n\n@compiled"), ("Add.", "Add a number.\n")),
-    ):
-        text = CALLEE
-        for old, new in changes:
-            assert old in text
-            text = text.replace(old, new)
-        (tmp_path / "callee.py").write_text(text)
-        assert python(call)[0] == [value, str(compilations)]
+    assert [(int(value), int(compilations)) for value, compilations, *_ in processes] == [
+        (18, 2),
+        (25, 2),
+        (24, 2),
+        (28, 1),
+        (18, 0),
+    ]
 
 
-def test_a_named_tuple_that_is_renamed_or_reordered_is_compiled_anew(python, tmp_path):
-    source = """
-from typing import NamedTuple
-from scenarios.compiled import compiled
-
-class Pair(NamedTuple):
-    one: int
-    two: int
-
-@compiled
-def difference(pair):
-    return pair.one - pair.two
-"""
-    call = COUNT.format(code="import pairs; print(pairs.difference(pairs.NAME(one=5, two=3)))")
-    module = tmp_path / "pairs.py"
-    for text, name, compilations in (
-        (source, "Pair", "1"),
-        (source.replace("Pair", "Couple"), "Couple", "1"),
-        (source.replace("    one: int\n    two: int", "    two: int\n    one: int"), "Pair", "1"),
-        (source, "Pair", "0"),
-    ):
-        module.write_text(text)
-        assert python(call.replace("NAME", name))[0] == ["2", compilations]
+def test_a_named_tuple_that_is_renamed_or_reordered_is_compiled_anew(processes):
+    assert {value for *_, value, _ in processes} == {"2"}
+    assert [int(compilations) for *_, compilations in processes] == [1, 1, 1, 0, 0]
