@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from dataclasses import asdict
+from functools import cache
 
 import numpy as np
 import polars as pl
@@ -11,6 +12,7 @@ import pytest
 
 from lab import run
 from lab.cli.tools import main
+from lab.leaderboard import submissions
 from lab.leaderboard.board import complaints, page
 from lab.leaderboard.instructions import Instructions, read_instructions
 from lab.leaderboard.one_run import RECORD, TABLES, Record
@@ -32,12 +34,21 @@ class Own(CheapestFeasible):
 """
 
 
-def written(directory, submissions=("alice",), **keys):
+packages = cache(submissions.packages_distributions)
+
+
+@pytest.fixture(autouse=True)
+def listed_once(monkeypatch):
+    """List the installed packages once; that takes longest of all that a command does."""
+    monkeypatch.setattr(submissions, "packages_distributions", packages)
+
+
+def written(directory, names=("alice",), **keys):
     """Write the directory of a class; JSON is YAML, too."""
     given = {"regimes": REGIMES, "seeds": SEEDS, **keys}
     (directory / "leaderboard.yaml").write_text(json.dumps(given))
     (directory / "submissions").mkdir(exist_ok=True)
-    for name in submissions:
+    for name in names:
         (directory / "submissions" / f"{name}.py").write_text(OWN)
     return directory
 
@@ -118,7 +129,7 @@ def test_submissions_with_wrong_names_are_refused(name, said, tmp_path, refused)
 
 def test_a_class_without_submissions_is_refused(tmp_path, refused):
     assert "no such directory; it has leaderboard.yaml" in refused("leaderboard", tmp_path / "none")
-    written(tmp_path, submissions=())
+    written(tmp_path, names=())
     assert "has no submission; a submission is NAME.py" in refused("leaderboard", tmp_path)
     shutil.rmtree(tmp_path / "submissions")
     assert "submissions: no such directory" in refused("leaderboard", tmp_path)
