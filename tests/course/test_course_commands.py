@@ -87,7 +87,7 @@ def own_run(tmp_path_factory):
     simulate = commands("5_matching")[0]
     assert set(matching.WORLD[1:]) < set(simulate)
     assert f"seed={matching.SEEDS[0]}" in simulate
-    assert "MyPlanner" in run(simulate, folder)
+    assert "MyPlanner" in run([*simulate, "figures=false"], folder)
     return folder
 
 
