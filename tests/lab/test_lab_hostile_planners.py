@@ -44,10 +44,6 @@ class Rewrites(CheapestFeasible):
         super().plan(context)
         SloMonitor.judge = lambda *_, **__: None
 
-class Breaks(CheapestFeasible):
-    def plan(self, context):
-        SloMonitor.judge = None
-
 class NoBudget(CheapestFeasible):
     @property
     def budget_s(self):
@@ -58,13 +54,12 @@ class NoBudget(CheapestFeasible):
 """
 
 
-@pytest.mark.parametrize("name", ["Rewrites", "Breaks"])
-def test_a_planner_that_changes_the_simulator_fails_and_others_run(compass, name):
-    Path(f"{name.lower()}_pkg.py").write_text(HOSTILE)
+def test_a_planner_that_changes_the_simulator_fails_and_others_run(compass):
+    Path("rewrites_pkg.py").write_text(HOSTILE)
     status, _, err = compass(
         "planner=comparison",
         "~planner.compare.compass",
-        f"planner.compare.cheapest_feasible._target_={name.lower()}_pkg.{name}",
+        "planner.compare.cheapest_feasible._target_=rewrites_pkg.Rewrites",
     )
     assert status == 1
     last = err.splitlines()[-1]

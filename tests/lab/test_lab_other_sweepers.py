@@ -12,6 +12,7 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import OmegaConf
 
+from lab.common.errors import InputError
 from lab.runs.run_directory import SUMMARY, read_summary
 from lab.sweeps.sweep import objective
 
@@ -80,6 +81,8 @@ def test_another_sweeper_gets_the_objective_and_goes_on(compass, launcher):
     one, other = objective(Path("here/0"), ["service_goodput_mean", "deployment_cost_usd"])
     assert one == objective(Path("here/0"), "service_goodput_mean") == found()[0]
     assert other == read_summary(Path("here/0"))["deployment_cost_usd"]
+    with pytest.raises(InputError, match="objective=planner: has no value in this run"):
+        objective(Path("here/0"), "planner")
     assert {path.name for path in Path("here").iterdir()} == {
         *map(str, range(len(goodput))),
         "found.yaml",
@@ -105,7 +108,6 @@ def test_a_sweeper_does_not_resume_over_a_run_of_another_configuration(compass):
     ("overrides", "sentence"),
     [
         (["hydra.callbacks.outcome.objective=goodput"], "objective=goodput: not in the summary; "),
-        (["hydra.callbacks.outcome.objective=planner"], "objective=planner: has no value in this"),
         ([*ONE_COMPARED], "needs a single planner"),
         (["hydra.sweeper.most=10"], "hydra/sweeper=climbing: failed (too high); "),
         (["planner.samples=-1"], "failed (job 0 failed); finished jobs are kept"),

@@ -27,14 +27,15 @@ def test_an_experiment_that_is_not_there_is_told_with_the_nearest_name(name, sai
 @pytest.mark.parametrize(
     "overrides",
     [
-        ["cluster=large", "network=lte", "drift=content_shift"],
+        ["cluster=large", "network=lte", "drift=content_shift", "planner=cheapest_feasible_15s"],
         ["cluster=cloud_only", "network=mmwave", "workload=azure_code"],
         ["cluster=edge_only", "workload=azure_conversation", "drift=device_slowdown"],
         ["drift=machine_failure", "planner=videostorm"],
         ["drift=planner_crash", "planner=videostorm_15s"],
-        ["drift=link_degradation", "planner=videostorm_max_min"],
-        ["experiment=speech_small", "horizon_s=60"],
-        ["planner=cheapest_feasible_15s"],
+        [
+            *("experiment=speech_small", "horizon_s=60"),
+            *("drift=link_degradation", "planner=videostorm_max_min"),
+        ],
     ],
     ids=" ".join,
 )
@@ -74,7 +75,6 @@ def test_run_takes_the_planner_that_an_experiment_names():
         ("experiment=paper/fig19",): "Compass",
         ("experiment=paper/fig19", "planner=videostorm"): "VideoStorm",
         ("experiment=captioning_hours",): "CheapestFeasible",
-        (): "CheapestFeasible",
     }
     for overrides, planner in named.items():
         assert run([*overrides, *short]).summary["planner"] == planner

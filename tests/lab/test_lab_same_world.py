@@ -39,16 +39,14 @@ def test_flushing_does_not_change_the_results(first):
         assert_frame_equal(getattr(often, name), getattr(first, name))
 
 
-def test_same_seed_same_bytes_twice_in_a_process_and_in_another(compass, tmp_path):
-    for name in ("a", "b"):
-        assert compass(GREEDY, f"hydra.run.dir={name}")[0] == 0
-    done = start_process(tmp_path, GREEDY, "hydra.run.dir=c")
+def test_same_seed_same_bytes_in_another_process(compass, tmp_path):
+    assert compass(GREEDY, "hydra.run.dir=here")[0] == 0
+    done = start_process(tmp_path, GREEDY, "hydra.run.dir=there")
     assert (done.returncode, done.stderr) == (0, "")
     assert "\x1b" not in done.stdout
-    expected = tables(tmp_path / "a")
+    expected = tables(tmp_path / "here")
     assert len(expected) >= len(SCHEMAS)
-    for name in "bc":
-        assert tables(tmp_path / name) == expected
+    assert tables(tmp_path / "there") == expected
 
 
 def test_another_planner_on_the_same_seed_meets_the_same_world():

@@ -94,7 +94,7 @@ def test_a_planner_that_takes_too_long_does_not_stop_the_others(compass, monkeyp
     }
 
 
-def test_a_limit_that_is_not_reached_changes_no_byte(compass):
+def test_a_second_run_whose_limit_is_not_reached_has_the_same_bytes(compass):
     outcomes = []
     for where, words in (("without", []), ("with", ["max_wall_s=600"])):
         assert compass(GREEDY, f"hydra.run.dir={where}", *words)[0] == 0
