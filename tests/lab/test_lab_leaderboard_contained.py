@@ -1,5 +1,6 @@
 """Planners of a leaderboard that hang, crash or raise: they harm nothing but their own score."""
 
+import pickletools
 import re
 import struct
 from textwrap import indent
@@ -9,6 +10,7 @@ from hostile_submissions import ENDS, LONG_S, WORLD, planning, remote
 
 from lab import run
 from lab.common.errors import InputError
+from lab.leaderboard.wire import Channel
 from sim.api.errors import PlannerError
 
 
@@ -272,18 +274,55 @@ def in_turn(codes):
     )
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")
-def test_what_a_planner_raises_is_contained_and_what_it_seeks_is_not_there(tmp_path):
-    codes, said = zip(*TURNS, strict=True)
-    with remote(tmp_path, in_turn(codes)) as planner:
-        result = run([*WORLD, "horizon_s=60", "workload.rate=0.6"], planner)
-        assert planner.failure is None
-        assert str(planner.first_error).startswith("SystemExit in own.py:")
+@pytest.fixture(scope="module")
+def turned(tmp_path_factory):
+    """The planner of all turns and its run, with what was sent to its process."""
+    sent, send = [], Channel.send
+
+    def noting(channel, text):
+        sent.append(text)
+        send(channel, text)
+
+    source = in_turn([code for code, _ in TURNS])
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        remote(tmp_path_factory.mktemp("turns"), source) as planner,
+    ):
+        patch.setattr(Channel, "send", noting)
+        with pytest.warns(UserWarning, match=f"raised {len(TURNS)} times"):
+            result = run([*WORLD, "horizon_s=60", "workload.rate=0.6"], planner)
+    return planner, result, sent
+
+
+def test_what_a_planner_raises_is_contained_and_what_it_seeks_is_not_there(turned):
+    planner, result, _ = turned
+    assert planner.failure is None
+    assert str(planner.first_error).startswith("SystemExit in own.py:")
     found = reasons(result)
-    assert len(found) == len(said)
-    for reason, expected in zip(found, said, strict=True):
+    assert len(found) == len(TURNS)
+    for reason, (_, expected) in zip(found, TURNS, strict=True):
         assert re.search(expected, reason), (expected, reason)
         assert reason.isprintable()
         assert len(reason) < 2000
     assert result.summary["status"] == "finished"
     assert result.summary["deployments"] > 0
+
+
+def test_nothing_of_the_truth_is_sent(turned):
+    """Planners asked for views, for estimates, and in vain for the truth."""
+    _, _, sent = turned
+    named = {
+        f"{argument}"
+        for text in sent
+        for opcode, argument, _ in pickletools.genops(text)
+        if isinstance(argument, str) and "." in argument
+    }
+    ours = {each for each in named if each.startswith(("sim.", "scenarios.", "lab."))}
+    assert "scenarios.queries" in ours
+    assert {each for each in ours if each.startswith(("sim.", "lab."))} <= {
+        *("sim.api.plan", "sim.api.estimate", "sim.api.plan_view", "sim.api.prediction"),
+        "lab.leaderboard.contestant",
+    }
+    every = " ".join(map(str, sent))
+    assert "QueryTruth" not in every
+    assert "Dataset" not in every
