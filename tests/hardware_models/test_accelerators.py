@@ -69,7 +69,7 @@ def written(tmp_path, text, name="mine.toml"):
     return path
 
 
-def test_those_that_are_shipped_say_where_each_number_is_from():
+def test_shipped_accelerators_say_where_each_number_is_from():
     assert set(accelerators()) == {"H200-141GB", "B200-180GB", "MI300X"}
     for one in accelerators().values():
         for section in (one.chip, one.partitions, one.price):

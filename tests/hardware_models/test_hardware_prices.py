@@ -115,7 +115,7 @@ def using_prices(tmp_path, *rows):
     return using_tables(TableSet({"prices": UserTable(str(path))}))
 
 
-def test_a_host_that_costs_less_than_its_gpus_alone_has_cpus_for_nothing(tmp_path):
+def test_gpus_pay_all_of_a_host_that_costs_less_than_they_do_alone(tmp_path):
     cheap = "a2-highgpu-1g,on-demand,us-central1,2026-01-01,A100-40GB,1,12,85,2.50"
     with using_prices(tmp_path, cheap):
         assert prices.gpu_share_of_price("a2-highgpu-1g") == 1.0

@@ -42,7 +42,7 @@ def test_a_point_measured_on_another_board_is_used_there(tmp_path):
     assert time() == before
 
 
-def test_a_model_of_ones_own_can_be_what_an_operator_is_like(tmp_path):
+def test_an_operator_can_be_like_a_users_own_model(tmp_path):
     rows = [
         gpu_row("A100-80GB", slices, batch, 3.0 + batch * 7 / slices, model="my_net")
         for slices in (1, 2, 3, 7)

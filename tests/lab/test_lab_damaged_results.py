@@ -254,7 +254,7 @@ def test_a_link_inside_results_is_followed(run, tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs named pipes")
-def test_nothing_is_written_through_what_lies_at_a_temporary_path(tmp_path):
+def test_a_link_or_pipe_at_the_temporary_path_is_not_written_through(tmp_path):
     (tmp_path / "victim").touch()
     (tmp_path / ".a.tmp").symlink_to(tmp_path / "victim")
     os.mkfifo(tmp_path / ".b.tmp")

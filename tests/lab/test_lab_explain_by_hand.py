@@ -187,7 +187,7 @@ def test_a_failure_ends_the_deployment_that_it_names_alone(made):
     ]
 
 
-def test_a_plan_that_a_failure_ended_while_it_loaded_is_why_none_served(made):
+def test_a_failure_while_the_plan_loaded_explains_that_no_plan_served(made):
     ended = {"outcome": "ended", "in_force_s": None, "reason": "machine 0 of cloud failed"}
     run = made(decisions=[order(1.0, in_force_s=9.0), order(5.0, **ended)])
     assert "had not loaded its models when machine 0 of cloud failed." in answer(read_query(run, 0))

@@ -87,7 +87,7 @@ def test_rows_that_no_operator_follows_are_a_warning(tmp_path):
     assert [one for one in said if "my_net, so these rows have no effect" in one] == said != []
 
 
-def test_a_model_without_rows_of_the_reference_is_none_to_be_like(tmp_path):
+def test_an_operator_cannot_be_like_a_model_without_rows_of_the_reference(tmp_path):
     table = load_table("gpu_latency").filter(pl.col("model") == "resnet50")
     rows = table.with_columns(model=pl.lit("my_net"), gpu=pl.lit("L4"), mig_gpcs=1)
     rows = rows.unique(["batch", "mps_procs"], maintain_order=True)

@@ -49,7 +49,7 @@ def said_of_goodput(directory):
     return winner, found[winner], unlike, found[unlike]
 
 
-def test_a_ratio_is_left_out_where_it_points_another_way_than_the_difference(sweep):
+def test_a_ratio_that_contradicts_the_difference_is_left_out(sweep):
     for number in "4567":
         shutil.rmtree(sweep / number)
 

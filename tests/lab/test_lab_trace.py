@@ -200,7 +200,7 @@ def test_a_lone_run_is_that_of_its_planner(directory, tmp_path, refused):
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_of_a_sweep_a_run_is_named_and_none_is_taken_for_another(directory, tmp_path, refused):
+def test_a_sweep_is_traced_only_if_its_run_is_named_unambiguously(directory, tmp_path, refused):
     for number in range(10):
         shutil.copytree(directory, tmp_path / "sweep" / str(number))
     alone = tmp_path / "sweep" / "9"

@@ -71,7 +71,7 @@ def test_a_narrow_beam_finds_some_whenever_there_are_any(profile, tenths, width)
     assert bool(found) == any(each.accuracy_mean >= tenths / 10 for each in profile)
 
 
-def test_what_differs_in_fewer_knobs_is_profiled_first():
+def test_configurations_that_differ_in_fewer_knobs_are_profiled_first():
     order = by_deviation(SPEECH)
     counts = [len(deviations(each, SPEECH.configurations[0])) for each in order]
     assert sorted(each.index for each in order) == list(range(125))

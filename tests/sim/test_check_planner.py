@@ -38,7 +38,7 @@ def quick(monkeypatch):
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_class_without_a_name_elsewhere_is_checked_as_far_as_it_goes(monkeypatch):
+def test_a_class_that_another_process_cannot_import_is_checked_in_this_one(monkeypatch):
     """As in a notebook: it can be pickled here, and not be loaded in another process."""
     monkeypatch.setattr(Declines, "__module__", "__main__")
     monkeypatch.setattr("__main__.Declines", Declines, raising=False)

@@ -64,7 +64,7 @@ def crashing(action, *arrivals, crashes=AT_35_S, horizon_s=60.0, every_s=10.0, s
 class TestCrash:
     """What the world does when the planner's process dies."""
 
-    def test_nothing_is_planned_while_it_is_away_and_one_call_says_that_it_is_back(self):
+    def test_a_planner_that_is_away_is_called_once_when_it_is_back(self):
         made = crashing(lambda context: None, 1.0, 36.0, 39.0, 45.0)
         assert made.calls == [
             ("arrival", 1.0),

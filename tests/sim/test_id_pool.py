@@ -24,7 +24,7 @@ def test_every_number_in_use_has_a_row_of_its_own(steps):
             assert (pool.find(each), row_of(pool.table, each)) == (row, row)
 
 
-def test_a_long_run_of_rising_numbers_needs_no_more_room_than_those_in_use():
+def test_rising_numbers_need_room_only_for_those_in_use():
     pool = IdPool()
     for number in range(10_000):
         assert pool.add(number) < 11

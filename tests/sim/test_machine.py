@@ -204,7 +204,7 @@ def test_a_card_that_cannot_be_cut_is_there_as_it_is():
     assert (slot.created, slot.load_bytes) == (False, GB)
 
 
-def test_a_refused_need_may_be_asked_again_once_something_is_given_back(machine):
+def test_a_refused_need_may_be_tried_again_after_a_release(machine):
     whole = take(machine, need("7g.40gb", gigabytes=2))
     assert machine.may_take(need())
     assert machine.take(need()) is None

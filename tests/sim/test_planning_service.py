@@ -7,7 +7,7 @@ from worlds import Does, queries_at, scenario, tables_of
 from sim.planning import service as planning_service
 
 
-def test_what_is_worked_out_of_plans_is_let_go_beyond_a_limit(monkeypatch):
+def test_results_kept_for_plans_are_dropped_beyond_a_limit(monkeypatch):
     def act(context):
         for query in context.waiting:
             plans = [p for p in context.candidates(query) if set(p.placement) == {"cloud"}]

@@ -17,7 +17,7 @@ from sim.metrics.telemetry import REPORTS_KEPT
 from sim.metrics.window_counts import select
 
 
-def test_a_request_is_told_as_one_row_when_it_is_born_and_ends_between_two_cuts():
+def test_a_request_that_is_born_and_ends_between_two_cuts_is_one_row():
     calls = []
 
     class Keeping(Recording):

@@ -391,7 +391,7 @@ def test_an_accelerator_that_is_not_known_is_no_place_to_run():
         device_service(application, operator, application.pipeline.configurations[0], mine)
 
 
-def test_that_a_network_scales_over_processors_as_small_ones_do_is_an_assumption():
+def test_times_of_a_network_on_a_device_are_assumed_those_of_code_are_scaled():
     application = shipped_application("visual_tracking")
     first = application.pipeline.configurations[0]
     by_kind = {one.kind: at for at, one in enumerate(application.operators)}

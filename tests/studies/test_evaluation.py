@@ -92,7 +92,7 @@ def test_zeros_on_many_seeds_give_a_ratio_and_on_few_seeds_no_interval() -> None
     assert ratios(nobody, served, "ours").select(ends).row(0) == (None, None, None)
 
 
-def test_an_interval_of_a_ratio_is_where_the_t_test_of_the_difference_does_not_reject() -> None:
+def test_the_ends_of_a_ratios_interval_are_just_not_rejected_by_the_t_test() -> None:
     ours, theirs = np.array([4.0, 0.0, 6.0, 9.0, 3.0]), np.array([1.0, 3.0, 0.0, 2.0, 4.0])
     found = ratio_of_means(ours, theirs)
     assert found.mean == pytest.approx(22 / 10)

@@ -333,7 +333,7 @@ def responding(**medians_s: list[float | None]) -> pl.DataFrame:
     )
 
 
-def test_an_arm_that_the_paper_lacks_is_compared_but_judges_no_claim() -> None:
+def test_a_planner_that_the_paper_lacks_is_compared_but_judges_no_claim() -> None:
     frame = responding(compass_cost=[1.0, 1.1], videostorm=[1.2, 1.3], videostorm_60s=[1.0, 1.1])
     assert "videostorm_60s" in cost.quartiles(frame)["planner"]
     assert {each.claim.split()[-1] for each in cost.findings(frame)} == {"videostorm"}

@@ -75,7 +75,7 @@ class TestSequence:
             )
         assert count / 300 > 0.6
 
-    def test_it_is_wider_than_a_single_look_and_finite_after_few_items(self):
+    def test_the_bound_for_all_looks_is_wider_than_for_one_and_finite_after_few_items(self):
         for freedom, count in ((8, 32), (60, 64), (180, 192)):
             assert 1.65 < critical_anytime(0.1, freedom, count, 64) < 6
         assert critical_anytime(0.1, 1, 2, 64) == np.inf

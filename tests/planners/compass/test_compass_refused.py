@@ -201,7 +201,7 @@ def test_a_query_under_search_is_not_forgotten():
     assert board.asked(price=1.0) == [0]
 
 
-def test_what_a_query_bids_last_counts():
+def test_the_last_bid_of_a_query_counts():
     board = Board(0, 1)
     board.refuse(q0=[1.0], q1=[1.0])
     board.refuse(q0=[0.2])

@@ -140,7 +140,7 @@ class TestLatency:
         rest = made.decisions.filter(~pl.col("query").is_in(list(drifted)))
         assert rest["query"].is_unique().all()
 
-    def test_a_query_that_cannot_move_is_not_corrected_for_the_same_again_and_again(self):
+    def test_a_query_that_cannot_move_is_corrected_once_for_the_same_cause(self):
         """Its device is five times as slow, however often that is seen."""
 
         class Once(CmboSearch):

@@ -115,7 +115,7 @@ class TestAwards:
         found = awarded(scheduler, Cluster(2.0, 1.0), *bids)
         assert sorted(found.values()) == [0, 0, 1]
 
-    def test_the_first_come_gets_its_second_plan_before_others_get_their_first(self):
+    def test_the_first_query_gets_its_second_plan_before_others_get_their_first(self):
         bids = [bid(0, (3.0, 0.0), (2.0, 0.0)), bid(1, (2.0, 0.0))]
         assert awarded(FirstComeFirstServed(), Cluster(2.0, 1.0), *bids) == {0: 1}
 

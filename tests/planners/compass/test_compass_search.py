@@ -144,7 +144,7 @@ class TestWhenItEnds:
         assert ended.order == on.order[: len(ended.order)]
         assert not any(offer.feasible for offer in (*on.offers, *ended.offers))
 
-    def test_it_takes_up_where_it_left(self):
+    def test_a_search_in_pieces_goes_on_where_it_stopped(self):
         """In pieces it profiles the same, and nothing twice."""
         whole = Searched(cold(patience=8, least_promise=0.0), improve=True, slo=EASY)
 

@@ -94,7 +94,7 @@ def test_property_a_matching_fits_and_keeps_below_its_bound(problem):
             assert not fits(problem, [*rows, row]), "nobody is left out for whom there is room"
 
 
-def test_of_two_that_need_the_same_machine_one_takes_its_other_plan():
+def test_one_of_two_queries_on_the_same_machine_takes_its_other_plan():
     problem = problem_of([[1.0, 0.9], [1.0]], [[[1, 0], [0, 1]], [[1, 0]]], [1, 1])
     assert match(problem).chosen.tolist() == [1, 2]
 
