@@ -64,7 +64,9 @@ def _planner_crash(world: "World", event: DriftEvent) -> Generator[Event, None, 
     if event.at_s > 0:
         yield world.env.timeout(ns(event.at_s))
     world.planner_crashes += 1
-    world.profiling_runs_lost += world.planning_service.fall_back()
+    world.profiling_runs_lost += world.planning_service.fall_back(
+        world.env.now, world.settings.profiles_ahead
+    )
     world.due.clear()
     _, error = world.guard.run(partial(restart, world.planner))
     if (line := described_or_ended(world, error)) is not None:

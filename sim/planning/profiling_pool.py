@@ -58,7 +58,7 @@ class ProfilingPool:
         board = self._board(profiling.machine, profiling.purchase, profiling.region)
         boards = profiling.workers if self._free else min(profiling.workers, profiling.count)
         self._rented = Hardware(boards, profiling.price_usd_per_hour, board)
-        self.restart()
+        self.restart(0)
 
     def _board(
         self, machine: str, purchase: str, region: str
@@ -71,8 +71,8 @@ class ProfilingPool:
         whole = largest(node, node.gpu_profiles)
         return lambda configuration: self._factors_on(node, whole, configuration)
 
-    def restart(self) -> None:
-        """Free all lanes."""
+    def restart(self, now_ns: int) -> None:
+        """Free all lanes, and end the runs on them."""
         self.lanes = Lanes(self._searches, background_yields=not self._free)
 
     def hardware(self, search: SearchClock | None) -> Hardware | None:
@@ -136,9 +136,13 @@ class IdleInstances(ProfilingPool):
         self._runs: dict[Card, list[tuple[int, int, float]]] = {}
         super().__init__(application, cluster)
 
-    def restart(self) -> None:
-        """Free all lanes."""
+    def restart(self, now_ns: int) -> None:
+        """Free all lanes, and end the runs on them."""
         self.lanes = Lanes(len(self._cards), background_yields=True, usable=self._usable)
+        self._runs = {
+            card: [(begin, min(end, now_ns), use) for begin, end, use in runs if begin < now_ns]
+            for card, runs in self._runs.items()
+        }
 
     def _usable(self, now_ns: int) -> Sequence[int]:
         return [lane for lane, card in enumerate(self._cards) if self._room(card, now_ns)]

@@ -231,20 +231,21 @@ class PlanningService:
         self._checkpoint_ns = now_ns
         self.memory.checkpoint(now_ns)
 
-    def fall_back(self) -> int:
+    def fall_back(self, now_ns: int, profiles_ahead: bool) -> int:
         """Drop all searches under way, and all records and results since the last checkpoint.
 
-        Return the number of lost profiling runs for living queries and data sets.
+        Return the number of lost profiling runs for living queries and data sets. Data sets that
+        were profiled ahead lose nothing, because that was before the run.
         """
         to_ns = self._checkpoint_ns
         assert to_ns is not None, "there is no checkpoint to fall back to"
         self.memory.fall_back()
-        self.pool.restart()
+        self.pool.restart(now_ns)
         lost = 0
         for benches in self._benches.values():
             lost += sum(bench.fall_back(to_ns) for _, bench in benches)
             benches[:] = [each for each in benches if each[0] <= to_ns]
-        for bench, search in self._offline.values():
+        for bench, search in () if profiles_ahead else self._offline.values():
             lost += bench.fall_back(to_ns)
             search.charged_ns = min(search.charged_ns, max(0, to_ns - search.waited_ns))
             search.denied.clear()

@@ -41,7 +41,15 @@ class DrawsAtEachCall(Planner):
         self.drawn.append(self.rng.random())
 
 
-def crashing(action, *arrivals, crashes=AT_35_S, horizon_s=60.0, every_s=10.0, seed=1):
+def crashing(
+    action,
+    *arrivals,
+    crashes=AT_35_S,
+    horizon_s=60.0,
+    every_s=10.0,
+    seed=1,
+    profiles_ahead=True,
+):
     """Run a world whose planner dies, its calls noted in ``calls``, and return it."""
     calls = []
 
@@ -55,7 +63,9 @@ def crashing(action, *arrivals, crashes=AT_35_S, horizon_s=60.0, every_s=10.0, s
         drift=Drift(list(crashes)),
         profiling=Profiling(checkpoint_every_s=every_s),
     )
-    made = run(given_scenario, Does(act, budget_s=100.0), seed)
+    planner = Does(act, budget_s=100.0)
+    planner.profiles_ahead = profiles_ahead
+    made = run(given_scenario, planner, seed)
     assert made.planner_errors == []
     made.calls, made.frames = calls, made.tables.take()
     return made
@@ -224,17 +234,23 @@ class TestWhatIsKept:
         assert made.profiling_runs_lost == 1
         assert made.frames["profiling"].height == 2
 
-    def test_offline_profiles_are_of_their_own_clock_and_their_budget_comes_back(self):
+    @pytest.mark.parametrize("profiles_ahead", [True, False])
+    def test_a_profile_is_kept_if_it_was_made_before_the_run(self, profiles_ahead):
+        """Otherwise the part after the checkpoint is lost, and its budget comes back."""
         counts = []
 
         def act(context):
-            if context.trigger == "arrival":
-                counts.append(context.profile("LibriSpeech", CONFIGURATIONS[0], 1000).count)
-            counts.append(context.profile("LibriSpeech", CONFIGURATIONS[1], 1000).count)
+            counts.append(
+                [context.profile("LibriSpeech", each, 1000).count for each in CONFIGURATIONS[:12]]
+            )
 
-        crashing(act, 5.0, crashes=(crash(7.0),))
-        assert counts[0] == counts[1] == counts[2] == 1000
-        assert len(counts) == 3
+        made = crashing(act, 5.0, profiles_ahead=profiles_ahead)
+        assert [trigger for trigger, _ in made.calls] == ["arrival", "recovery"]
+        assert counts[0] == counts[1] == [1000] * 12
+        after_s = made.frames["profiling"]["at_s"] + made.frames["profiling"]["charged_s"]
+        assert (after_s > 35.0).sum() > 2, "some of it ends after the crash"
+        assert (made.profiling_runs_lost > 2) == (not profiles_ahead)
+        assert (made.frames["profiling"].height > 12) == (not profiles_ahead)
 
     def test_memory_is_that_of_the_checkpoint(self):
         seen = []

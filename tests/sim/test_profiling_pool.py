@@ -12,6 +12,7 @@ from hardware_models.gpu.mps import interference_factor
 from hardware_models.prices import machine_price_usd_per_hour
 from scenarios.applications.shipped import shipped_application
 from scenarios.cluster import FREE, IDLE_INSTANCES, POOL, Cluster, Node, Profiling
+from scenarios.drift import Drift, DriftEvent
 from scenarios.workload import Workload
 from sim.api.charges import CHARGES_S
 from sim.api.plan import Allocation
@@ -73,11 +74,15 @@ def test_all_searches_wait_alike_if_profiling_is_free():
     assert lanes.for_background(0) == 1
 
 
-def plays(action, *times, profiling, horizon_s=40.0, nodes=None):
+def plays(action, *times, profiling, horizon_s=40.0, nodes=None, crashes=()):
     """Run a world in which ``action(context)`` is called every second; return it."""
     workload = queries_at(*times, dataset="VOiCES")
     planner = Does(action, 60.0, replan_every_s=1.0)
-    made = run(scenario(horizon_s, workload=workload, profiling=profiling, nodes=nodes), planner)
+    drift = Drift(list(crashes))
+    made = run(
+        scenario(horizon_s, workload=workload, profiling=profiling, nodes=nodes, drift=drift),
+        planner,
+    )
     assert made.planner_errors == []
     made.frames = made.tables.take()
     return made
@@ -282,6 +287,32 @@ def test_idle_instances_interfere_with_serving_by_hand(monkeypatch):
     assert told[0] == (21, pytest.approx(interference_factor([first_share * used])))
     assert told[-1][1] == 1.0
     assert made.planning_service.profiling_cost_usd == 0
+
+
+def test_a_crash_of_the_planner_ends_its_profiling_on_idle_instances(monkeypatch):
+    told = []
+    slow_down = BlocksPlane.slow_down
+
+    def note(plane, now_ns, station, factor):
+        told.append((now_ns // NS_PER_S, factor > 1))
+        slow_down(plane, now_ns, station, factor)
+
+    monkeypatch.setattr(BlocksPlane, "slow_down", note)
+
+    def act(context):
+        for query in context.waiting:
+            if query.id == 0:
+                context.deploy(query, on_gpu(context, query, "1g.5gb"))
+            else:
+                context.profile(query, CONFIGURATIONS[0], 1000)
+
+    def at_full_speed_s(*crashes):
+        told.clear()
+        plays(act, 0.5, 20.5, profiling=IDLE, nodes={"cloud": A100}, crashes=crashes)
+        return [at_s for at_s, slower in told if at_s > 20 and not slower]
+
+    assert min(at_full_speed_s(), default=40) > 30
+    assert at_full_speed_s(DriftEvent("planner_crash", at_s=25.5, duration_s=300.0)) == [27]
 
 
 def test_profiling_waits_while_no_instance_is_idle():
