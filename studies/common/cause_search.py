@@ -12,7 +12,6 @@ cached, so a search that was interrupted continues where it ended.
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from hashlib import sha256
 from math import fsum
 from pathlib import Path
@@ -22,12 +21,12 @@ from typing import Any
 from lab.analysis.statistics import CONFIDENCE, at_confidence
 from lab.common.console import say
 from lab.common.errors import InputError, one_line
-from lab.run_cache.jobs import Job, RunError
+from lab.run_cache.jobs import Job, RunError, make
 from lab.run_cache.keys import code, configuration
 from lab.runs.run_directory import write_aside
 from studies.common.causes import CHANGES, Change, Step, changed
 from studies.common.claims import Finding, Verdict
-from studies.common.effort import Effort, TimeOverError, make_until
+from studies.common.effort import AT_ONCE, Effort
 from studies.common.store import frame
 from studies.common.study import PaperStudy, Scale
 from studies.common.verdicts import LOOKS, Decision, Findings, seeds_of
@@ -41,6 +40,10 @@ FUTILE_AFTER, FUTILE_CONFIDENCE = 2, 0.5
 FILE = "causes.json"
 
 Row = dict[str, Any]
+
+
+class TimeOverError(Exception):
+    """The hours are over before the search for a claim has ended."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +175,7 @@ def search(
     until = monotonic() + seconds
     before = {(each.study, each.claim): each for each in stored(cache)}
     found: list[Cause] = []
-    runs = partial(make_until, until=until, processes=processes, cache=cache)
+    runs = _within(until, processes, cache)
     for name, decision, jobs, _ in sorted(_open(effort, studies), key=lambda each: each[3]):
         claim = decision.finding.claim
         say(f"{name}: {claim}: which change gives the paper's value?")
@@ -188,6 +191,18 @@ def search(
             found.append(then if then.ended else now)
         keep(found, cache)
     return found
+
+
+def _within(until: float, processes: int, cache: Path) -> Callable[[Sequence[Job]], list[Row]]:
+    def runs(jobs: Sequence[Job]) -> list[Row]:
+        rows: list[Row] = []
+        for start in range(0, len(jobs), AT_ONCE * processes):
+            if monotonic() >= until:
+                raise TimeOverError
+            rows += make(jobs[start : start + AT_ONCE * processes], processes, cache)
+        return rows
+
+    return runs
 
 
 def _open(

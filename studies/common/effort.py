@@ -1,13 +1,14 @@
 """Spends a number of hours on the runs that decide the most claims.
 
 Every scene of every study first gets the seeds of the first look (`studies.common.verdicts`), those
-with the fewest runs first. Then the scene with the most open claims per core second of its next
-look is next, until the time is over or every claim is decided or has all looks. Finished runs are
-cached, so the same command continues where it ended.
+that take the least time first, as far as their finished runs tell. Then the scene with the most
+open claims per core second of its next look is next, until the time is over or every claim is
+decided or has all looks. Finished runs are cached, so the same command continues where it ended.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import fsum
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -29,10 +30,6 @@ AT_ONCE = 4
 SCENE = "scene"
 
 
-class TimeOverError(Exception):
-    """The time is over, and some runs were not made."""
-
-
 @dataclass(eq=False)
 class Part:
     """The runs of one scene of one study, which get the same seeds."""
@@ -44,6 +41,8 @@ class Part:
     def __post_init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
         self.looked = 0  # number of looks that have all their runs
+        self.missing: list[Job] = []  # of the next look
+        self.mean_core_s = UNKNOWN_CORE_S  # of a run
         self.failure = ""  # why a run failed; the part then gets no more time
 
     def of_look(self, look: int) -> list[Job]:
@@ -52,11 +51,15 @@ class Part:
         return [job for job in self.jobs if job.seed in seeds]
 
     def load(self, cache: Path) -> None:
-        """Read the rows of looks whose runs are all cached."""
-        for look in range(1, len(LOOKS.seeds) + 1):
-            found = [cached(job, cache) for job in self.of_look(look)]
+        """Read the rows of looks whose runs are all cached, and estimate the next look's time."""
+        for look in range(self.looked + 1, len(LOOKS.seeds) + 1):
+            jobs = self.of_look(look)
+            found = [cached(job, cache) for job in jobs]
             rows = [row for row in found if row is not None]
-            if len(rows) < len(found):
+            if rows:
+                self.mean_core_s = fsum(float(row["run_core_s"]) for row in rows) / len(rows)
+            self.missing = [job for job, row in zip(jobs, found, strict=True) if row is None]
+            if self.missing:
                 return
             self.rows, self.looked = rows, look
 
@@ -67,10 +70,8 @@ class Part:
 
     @property
     def next_core_s(self) -> float:
-        """Estimated core seconds of the runs that the next look adds."""
-        known = [float(row["run_core_s"]) for row in self.rows]
-        mean_s = sum(known) / len(known) if known else UNKNOWN_CORE_S
-        return mean_s * (len(self.of_look(self.looked + 1)) - len(self.rows))
+        """Estimated core seconds of the runs that the next look misses."""
+        return self.mean_core_s * len(self.missing)
 
 
 class Effort:
@@ -115,18 +116,20 @@ class Effort:
         """
         until = monotonic() + seconds
         while monotonic() < until and (part := self._next()) is not None:
-            wanted = part.of_look(part.looked + 1)
             say(
                 f"{part.study} {part.scene}: up to {LOOKS.seeds[part.looked]} seeds, about "
                 f"{part.next_core_s:.0f} core seconds"
             )
-            try:
-                make_until(wanted, until, processes, self._cache)
-            except TimeOverError:
-                return
-            except RunError as error:
-                part.failure = str(error)
-            part.load(self._cache)
+            before = part.looked
+            while monotonic() < until and part.looked == before and not part.failure:
+                by_seed = sorted(part.missing, key=lambda job: job.seed)
+                try:
+                    make(by_seed[: AT_ONCE * processes], processes, self._cache)
+                except RunError as error:
+                    part.failure = str(error)
+                part.load(self._cache)
+                if not before:
+                    break  # Another scene may now take less time.
 
     def _next(self) -> Part | None:
         """Return the part whose next look is worth most, or None."""
@@ -151,19 +154,3 @@ def _parts(study: str, jobs: Sequence[Job]) -> Iterator[Part]:
         by_scene.setdefault(str(job.labels.get(SCENE, "")), []).append(job)
     for scene, of_scene in by_scene.items():
         yield Part(study, scene, of_scene)
-
-
-def make_until(
-    jobs: Sequence[Job], until: float, processes: int, cache: Path
-) -> list[dict[str, Any]]:
-    """Make runs in the order of their seeds, and return their rows.
-
-    Raises TimeOverError if the last runs have not begun at `until`, a time of `monotonic`.
-    """
-    ordered = sorted(jobs, key=lambda job: job.seed)
-    rows: list[dict[str, Any]] = []
-    for start in range(0, len(ordered), AT_ONCE * processes):
-        if monotonic() >= until:
-            raise TimeOverError
-        rows += make(ordered[start : start + AT_ONCE * processes], processes, cache)
-    return rows

@@ -12,7 +12,7 @@ from lab.analysis.paired import ratio_interval
 from lab.run_cache.jobs import Job
 from lab.run_cache.keys import configuration
 from lab.runs.api import run
-from studies.common import cause_search, effort
+from studies.common import cause_search
 from studies.common.cause_search import (
     CONFIRMING,
     FUTILE_AFTER,
@@ -135,7 +135,7 @@ def test_a_search_is_stored_and_goes_on(tmp_path: Path, monkeypatch: pytest.Monk
     def make(jobs: Sequence[Job], *_: object) -> list[dict[str, Any]]:
         return [_row(job, lambda job: 5 * _rate(job)) for job in jobs]
 
-    monkeypatch.setattr(effort, "make", make)
+    monkeypatch.setattr(cause_search, "make", make)
     monkeypatch.setattr(cause_search, "CHANGES", (RARE, OFTEN))
 
     def searched(seconds: float) -> list[Cause]:

@@ -145,9 +145,8 @@ def test_hours_go_to_the_scenes_that_are_not_decided(
     rows = {(row["scene"], row["seed"]): row for row in _rows(100, large=3.0, none=1.0).to_dicts()}
     made: set[tuple[str, int]] = set()
 
-    def make(jobs: list[Job], *_: object) -> list[object]:
+    def make(jobs: list[Job], *_: object) -> None:
         made.update((str(job.labels["scene"]), job.seed) for job in jobs)
-        return []
 
     def cached(job: Job, _: Path) -> dict[str, object] | None:
         key = str(job.labels["scene"]), job.seed
@@ -162,6 +161,32 @@ def test_hours_go_to_the_scenes_that_are_not_decided(
     assert {seed for scene, seed in made if scene == "none"} == {*seeds_of(LOOKS.most)}
     again = Effort({"made_up": _Study()}, Scale(), tmp_path)  # type: ignore[dict-item]
     assert [each.now for each in again.decisions("made_up")] == [LOOKS.seeds[0], LOOKS.most]
+
+
+def test_scenes_whose_runs_take_less_time_get_their_first_seeds_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = {(row["scene"], row["seed"]): row for row in _rows(100, large=3.0, none=1.0).to_dicts()}
+    made: list[tuple[str, int]] = []
+
+    def make(jobs: list[Job], *_: object) -> None:
+        made.extend((str(job.labels["scene"]), job.seed) for job in jobs)
+
+    def cached(job: Job, _: Path) -> dict[str, object] | None:
+        key = str(job.labels["scene"]), job.seed
+        took_s = {"large": 1000.0, "none": 1.0}[key[0]]
+        return {**rows[key], "run_core_s": took_s} if key in made else None
+
+    monkeypatch.setattr(effort, "AT_ONCE", 1)
+    monkeypatch.setattr(effort, "make", make)
+    monkeypatch.setattr(effort, "cached", cached)
+    Effort({"made_up": _Study()}, Scale(), tmp_path).spend(1e9, 1)  # type: ignore[dict-item]
+    first = LOOKS.seeds[0]
+    assert [scene for scene, _ in made[: 2 * first]] == [
+        "large",  # the first, since nothing is known of its runs
+        *["none"] * first,
+        *["large"] * (first - 1),
+    ]
 
 
 @pytest.mark.parametrize(
