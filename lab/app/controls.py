@@ -20,10 +20,9 @@ SCENARIOS: Mapping[str, tuple[str, str]] = {
     "chat_small": ("compass_15s", "videostorm_15s"),
 }
 """The experiments that answer within a second or so, and the planners first compared in each."""
-RATE = "workload.rate"
-RATES: Mapping[str, float] = {"speech_small": 0.05}
-"""Rates of arrivals in 1/s that the page starts with, where they are not the experiment's: at half
-its rate, runs on speech take about as long as the others."""
+AT_FIRST: Mapping[str, Mapping[str, Value]] = {"speech_small": {"workload.rate": 0.05}}
+"""Values that the page starts with instead of the experiment's: at half the rate of arrivals, runs
+on speech take about as long as the others."""
 MACHINES = ("g2-standard-8", "a2-highgpu-1g", "a2-ultragpu-1g", "a3-highgpu-1g")
 NODES = ("edge", "cloud")
 """The names of the nodes in all shipped clusters."""
@@ -132,15 +131,13 @@ def _mixes() -> Mapping[str, str]:
     return found
 
 
-def at_first(experiment: str) -> list[str]:
-    """Return the overrides of the page's start, in which it differs from the experiment."""
-    return [f"{RATE}={RATES[experiment]}"] if experiment in RATES else []
-
-
 @cache
 def controls(experiment: str) -> Mapping[str, Control]:
     """Return the controls of an experiment by their keys, with the values at the start."""
-    config = compose([f"experiment={experiment}", *at_first(experiment)])
+    first = AT_FIRST.get(experiment, {})
+    config = compose(
+        [f"experiment={experiment}", *(f"{key}={written(one)}" for key, one in first.items())]
+    )
 
     def own(key: str) -> float:
         return float(OmegaConf.select(config, key))
@@ -155,7 +152,7 @@ def controls(experiment: str) -> Mapping[str, Control]:
         key = f"cluster.nodes.{node}.machine"
         return Menu(key, f"type of machines: {node}", MACHINES, str(OmegaConf.select(config, key)))
 
-    rate = own(RATE)
+    rate = own("workload.rate")
     machines = (
         part
         for node in NODES
@@ -168,7 +165,7 @@ def controls(experiment: str) -> Mapping[str, Control]:
         Menu("network", "links", tuple(_mixes()), "mobile", tuple(_mixes().values())),
         Menu("tiers", "classes of service", tuple(groups()["tiers"]), "application"),
         slider(
-            RATE,
+            "workload.rate",
             "arrivals",
             "queries/s",
             rate / 4,

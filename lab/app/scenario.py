@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qsl, urlencode
 
 from lab.app import events
-from lab.app.controls import RATE, SCENARIOS, Control, Value, at_first, controls, planners, written
+from lab.app.controls import AT_FIRST, SCENARIOS, Control, Value, controls, planners, written
 from lab.common.errors import InputError, choices
 from lab.config.compose import compose, set_up
 from scenarios.drift import DriftEvent
@@ -59,9 +59,8 @@ class State:
     def overrides(self, side: int) -> list[str]:
         """Return the overrides of the run of one planner, as for ``compass-sim``."""
         found = [f"{EXPERIMENT}={self.experiment}", f"planner={self.planners[side]}"]
-        if RATE not in self.values:
-            found += at_first(self.experiment)
-        found += [f"{key}={written(value)}" for key, value in self.values.items()]
+        given = {*AT_FIRST.get(self.experiment, ()), *self.values}
+        found += [f"{key}={written(self.value(key))}" for key in self.controls if key in given]
         return found + ([events.override(self.events)] if self.events else [])
 
     def command(self, side: int, seed: int = 0) -> str:

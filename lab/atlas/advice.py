@@ -82,13 +82,11 @@ def with_a_best(found: pl.DataFrame, metric: str) -> pl.DataFrame:
 
 
 def best_share(found: pl.DataFrame, planner: str, metric: str) -> tuple[float, float, float]:
-    """Return the share of the cells `with_a_best` that a planner wins or ties in, and its interval.
+    """Return the share of cells `with_a_best` in which a planner wins or ties, and its bounds.
 
-    The interval is a 95 % one. Cells of the design are more even than independent ones, so it is
-    rather too wide.
-
-    The interval is that of Clopper and Pearson (1934), "The use of confidence or fiducial limits
-    illustrated in the case of the binomial".
+    The bounds are those of the 95 % interval of Clopper and Pearson (1934), "The use of confidence
+    or fiducial limits illustrated in the case of the binomial". Cells of the design are more even
+    than independent ones, so the interval is rather too wide.
     """
     decided = with_a_best(found, metric)
     if decided.is_empty():

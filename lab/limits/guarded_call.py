@@ -5,20 +5,24 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NoReturn
 
+import planners
 from lab.limits.wall_limit import CALL, TimeUp, WallLimit, WallLimitError
 from sim.api.errors import PlannerError
-from sim.planning.guard import OUR_PACKAGES, Guard, exits_refused, refuse_c_endings
+from sim.planning.guard import Guard, exits_refused, refuse_c_endings
 from sim.safe_text import path_of
 
+PLANNING = ("planners.", "sim.api.")
+"""Our packages that planners and their parts are of."""
 VALUES = ("builtins", "numpy", "random")
 """Modules of numbers, texts and generators, which planners have as attributes."""
 
 
 def is_ours(kind: type) -> bool:
     """Return whether the class of a planner or a part is this project's, whatever it says."""
-    module, _, name = path_of(kind).rpartition(".")
-    held = vars(sys.modules.get(module, sys)).get(name)
-    return module.partition(".")[0] in OUR_PACKAGES and held is kind
+    path = path_of(kind)
+    module, _, name = path.rpartition(".")
+    held = vars(sys.modules.get(module, planners)).get(name)
+    return path.startswith(PLANNING) and held is kind
 
 
 def from_elsewhere(part: object) -> bool:

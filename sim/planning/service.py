@@ -245,7 +245,9 @@ class PlanningService:
         for benches in self._benches.values():
             lost += sum(bench.fall_back(to_ns) for _, bench in benches)
             benches[:] = [each for each in benches if each[0] <= to_ns]
-        for bench, search in () if profiles_ahead else self._offline.values():
+        if profiles_ahead:
+            return lost
+        for bench, search in self._offline.values():
             lost += bench.fall_back(to_ns)
             search.charged_ns = min(search.charged_ns, max(0, to_ns - search.waited_ns))
             search.denied.clear()

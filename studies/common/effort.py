@@ -41,7 +41,7 @@ class Part:
     def __post_init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
         self.looked = 0  # number of looks that have all their runs
-        self.missing: list[Job] = []  # of the next look
+        self.missing: list[Job] = []  # of the next look, seed by seed
         self.mean_core_s = UNKNOWN_CORE_S  # of a run
         self.failure = ""  # why a run failed; the part then gets no more time
 
@@ -58,7 +58,8 @@ class Part:
             rows = [row for row in found if row is not None]
             if rows:
                 self.mean_core_s = fsum(float(row["run_core_s"]) for row in rows) / len(rows)
-            self.missing = [job for job, row in zip(jobs, found, strict=True) if row is None]
+            missing = [job for job, row in zip(jobs, found, strict=True) if row is None]
+            self.missing = sorted(missing, key=lambda job: job.seed)
             if self.missing:
                 return
             self.rows, self.looked = rows, look
@@ -122,9 +123,8 @@ class Effort:
             )
             before = part.looked
             while monotonic() < until and part.looked == before and not part.failure:
-                by_seed = sorted(part.missing, key=lambda job: job.seed)
                 try:
-                    make(by_seed[: AT_ONCE * processes], processes, self._cache)
+                    make(part.missing[: AT_ONCE * processes], processes, self._cache)
                 except RunError as error:
                     part.failure = str(error)
                 part.load(self._cache)

@@ -218,8 +218,8 @@ def capped(capacity, demand, weight):
 
 
 @wrong("8.1", "share once")
-def one_round(capacity, demand, weight):
-    shares = capped(capacity, demand, weight)
+def one_round(capacity, demand, weight, before=None):
+    shares = before or capped(capacity, demand, weight)
     wanting = [tier for tier, each in enumerate(demand) if shares[tier] < each]
     level = (capacity - sum(shares)) / sum(weight[tier] for tier in wanting)
     for tier in wanting:
@@ -229,12 +229,7 @@ def one_round(capacity, demand, weight):
 
 @wrong("8.1", "something is left")
 def two_rounds(capacity, demand, weight):
-    shares = one_round(capacity, demand, weight)
-    wanting = [tier for tier, each in enumerate(demand) if shares[tier] < each]
-    level = (capacity - sum(shares)) / sum(weight[tier] for tier in wanting)
-    for tier in wanting:
-        shares[tier] = min(demand[tier], shares[tier] + level * weight[tier])
-    return shares
+    return one_round(capacity, demand, weight, one_round(capacity, demand, weight))
 
 
 @wrong("8.1", "whatever its weight")

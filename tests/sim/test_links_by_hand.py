@@ -1,4 +1,4 @@
-"""Links worked out by hand: capacity that changes, a narrow backhaul, and what is told of both."""
+"""Links worked out by hand: changing capacity, a narrow backhaul, and what planners see of both."""
 
 import numpy as np
 import pytest

@@ -60,7 +60,7 @@ class SwallowsAll(Cheapest):
     ],
 )
 def test_a_call_without_an_end_is_told(monkeypatch, kind, sentence):
-    # Fewer than in truth, so that calls without an end are told sooner.
+    # Fewer than in truth, so that calls without an end are found sooner.
     monkeypatch.setattr("sim.planning.call.MOST_CALLS_PER_SEARCH", 10_000)
     monkeypatch.setattr("sim.planning.call.MOST_CALLS", 20_000)
     monkeypatch.setattr("sim.conformance.guarded_context.MOST_READS", 30_000)

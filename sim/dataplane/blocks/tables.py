@@ -344,7 +344,7 @@ class RowPool:
             # stops, which serve the same or neighbouring queries, find their rows close together.
             free = self.free[: self.counts[FREE]]
             free[:] = np.sort(free)[::-1]
-        self.counts[[SETTLED, BORN, ENDED_COUNT]] = 0
+        self.counts[SETTLED] = self.counts[BORN] = self.counts[ENDED_COUNT] = 0
 
     def _put_back(self, which: Ints) -> None:
         count = int(self.counts[FREE])
