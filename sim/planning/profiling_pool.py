@@ -5,6 +5,7 @@ are public, convert them. Only the time that a run takes, and so its price, are 
 A configuration that the board cannot run, or for which the tables lack a time, is not profiled.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum
@@ -19,12 +20,13 @@ from scenarios.applications.application import Application, Model, NeuralNetwork
 from scenarios.applications.dataset import Dataset
 from scenarios.applications.pipeline import Configuration
 from scenarios.cluster import FREE, Cluster, Node
-from scenarios.numerics import Floats
+from scenarios.numerics import Floats, Ints
 from sim.api.plan import CORE, Allocation
-from sim.catalogue.service_times import node_service
+from sim.catalogue.service_times import RefusalError, node_service
 from sim.clock import ns
 from sim.cluster.machine import Machine
 from sim.cluster.machines import Machines
+from sim.planning.profiling_bench import ProfilingBench, ProfilingRun
 from sim.planning.search_clock import Lanes, SearchClock
 
 Card = tuple[Machine, int]
@@ -44,6 +46,30 @@ class Hardware:
     workers: int
     price_usd_per_hour: float
     factors: Callable[[Configuration], Floats | None] = ON_REFERENCE
+
+    def affordable_run(
+        self, bench: ProfilingBench, configuration: Configuration, missing: Ints, budget_s: float
+    ) -> ProfilingRun | None:
+        """Return the run on as many items as the budget allows, or None if it allows no item.
+
+        Return None too if the boards cannot run the configuration.
+        """
+        try:
+            factors = self.factors(configuration)
+        except RefusalError:
+            return None
+        everything = bench.run(configuration, missing, self.workers, factors)
+        if everything.charged_s <= budget_s:
+            return everything
+
+        def charged_s(items: int) -> float:
+            """Return the charge for the first ``items`` items, which never decreases with them."""
+            return bench.run(configuration, missing[:items], self.workers, factors).charged_s
+
+        if charged_s(1) > budget_s:
+            return None  # mostly so, once a budget is nearly spent
+        most = bisect_right(range(len(missing)), budget_s, key=charged_s) - 1
+        return bench.run(configuration, missing[:most], self.workers, factors)
 
 
 class ProfilingPool:

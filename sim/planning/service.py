@@ -1,6 +1,5 @@
 """The planning service, which implements the planning context and exists for the whole run."""
 
-from bisect import bisect_right
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from sim.api.estimate import Measurement
 from sim.api.plan import Plan
 from sim.api.prediction import DagPath
 from sim.catalogue.catalogue import ACCESS, UP, Catalogue, Crossing
-from sim.catalogue.service_times import RefusalError, Service
+from sim.catalogue.service_times import Service
 from sim.clock import ns, seconds
 from sim.cluster.machines import Machines, StationDemand
 from sim.cluster.queries import QueryRegistry
@@ -30,7 +29,7 @@ from sim.planning.memory import Memory
 from sim.planning.plan_views import PlanViews
 from sim.planning.profiling_bench import ProfilingBench, ProfilingRun
 from sim.planning.profiling_log import ProfileRecord, ProfilingLog
-from sim.planning.profiling_pool import Hardware, IdleInstances, ProfilingPool
+from sim.planning.profiling_pool import IdleInstances, ProfilingPool
 from sim.planning.search_clock import SearchClock, copied
 from sim.planning.truth import Truths
 
@@ -409,7 +408,8 @@ class PlanningService:
         hardware = self.pool.hardware(None if query is None else search)
         if hardware is None:
             return None
-        run = _affordable(hardware, bench, configuration, missing, search)
+        budget_s = search.remaining_s - CHARGES_S["profile"]
+        run = hardware.affordable_run(bench, configuration, missing, budget_s)
         if run is None:
             search.denied[configuration.index] = bench.runs
             if query is None:
@@ -473,30 +473,3 @@ class PlanningService:
 def denied(configuration: Configuration, bench: ProfilingBench, search: SearchClock) -> bool:
     """Return whether the budget was too small for a configuration, and no run has followed."""
     return search.denied.get(configuration.index) == bench.runs
-
-
-def _affordable(
-    hardware: Hardware,
-    bench: ProfilingBench,
-    configuration: Configuration,
-    missing: Ints,
-    search: SearchClock,
-) -> ProfilingRun | None:
-    """Return the run on as many items as the budget allows, or None if it allows no item."""
-    try:
-        factors = hardware.factors(configuration)
-    except RefusalError:
-        return None  # the boards cannot run it
-    workers, budget_s = hardware.workers, search.remaining_s - CHARGES_S["profile"]
-    everything = bench.run(configuration, missing, workers, factors)
-    if everything.charged_s <= budget_s:
-        return everything
-
-    def charged_s(items: int) -> float:
-        """Return the charge for the first ``items`` items, which never decreases with ``items``."""
-        return bench.run(configuration, missing[:items], workers, factors).charged_s
-
-    if charged_s(1) > budget_s:
-        return None  # mostly so, once a budget is nearly spent
-    most = bisect_right(range(len(missing)), budget_s, key=charged_s) - 1
-    return bench.run(configuration, missing[:most], workers, factors)
