@@ -4,7 +4,13 @@ from collections.abc import Mapping, Sequence
 
 from lab.common.errors import InputError, choices
 from studies.common.study import PaperStudy, Study
-from studies.experiments import near_optimal, profiling, profiling_limits, rough_world
+from studies.experiments import (
+    accuracy_prior,
+    near_optimal,
+    profiling,
+    profiling_limits,
+    rough_world,
+)
 from studies.paper.figures import (
     ablations,
     cost,
@@ -47,6 +53,7 @@ BEYOND: Mapping[str, Study] = {
     "profiling_limits": profiling_limits,
     "near_optimal": near_optimal,
     "profiling": profiling,
+    "accuracy_prior": accuracy_prior,
     "rough_world": rough_world,
 }
 """Studies of questions that the paper does not answer."""

@@ -84,6 +84,18 @@ def curve(result: Result) -> Mapping[str, Any]:
     return {**totals(result), "cells": cells}
 
 
+def acceptances(result: Result) -> Mapping[str, Any]:
+    """Return `totals`, and the share of deployments with a true accuracy below the query's floor.
+
+    The share, ``below_floor``, is None without deployments. They include those of plans that the
+    planner only tries, because none is certain to meet the floor.
+    """
+    floors = result.queries.select("query", "slo_accuracy")
+    deployed = result.decisions.filter(outcome="deployed").join(floors, "query")
+    below = (deployed["true_accuracy"] < deployed["slo_accuracy"]).mean()
+    return {**totals(result), **plain({"below_floor": below})}
+
+
 def spending(result: Result) -> Mapping[str, Any]:
     """Return how much time planning took.
 

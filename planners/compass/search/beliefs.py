@@ -10,6 +10,7 @@ import numpy as np
 from planners.bayesopt.encodings import blocks, mixed, one_hot, ordinal
 from planners.common.weak_cache import KEPT
 from planners.compass.profiling.profiler import Profiler
+from planners.compass.search.accuracy_prior import AccuracyPrior
 from planners.compass.search.cmbo import Cmbo, Domain
 from planners.compass.search.configuration_beliefs import Believed, ConfigurationBeliefs
 from planners.compass.search.history import Prior, WarmStart
@@ -60,6 +61,7 @@ class Beliefs:
         warm_start: chooses and weights histories.
         features: features of all configurations, as inputs of surrogates.
         profiler: measures configurations; its rule of decision judges them.
+        accuracy_prior: the prior of the shared model of accuracy.
         context: the planning context.
         query: the query.
         market: the pools, their prices, and the stations that exist.
@@ -75,6 +77,7 @@ class Beliefs:
         warm_start: WarmStart,
         features: Callable[[Pipeline], Floats],
         profiler: Profiler,
+        accuracy_prior: AccuracyPrior,
         context: PlanningContext,
         query: Query,
         market: Market,
@@ -101,7 +104,8 @@ class Beliefs:
         certainty = profiler.decision.certainty
         blank = partial(_blank, model, self._domain, self._base, query, certainty)
         self.configurations = ConfigurationBeliefs(
-            context, query, found, warm_start, features, blank, self._domain.accuracy, profiler
+            *(context, query, found, warm_start, features, blank),
+            *(self._domain.accuracy, profiler, accuracy_prior),
         )
 
     def learn(self, index: int, seen: ProfiledConfig) -> None:

@@ -23,8 +23,8 @@ from numpy.typing import ArrayLike
 
 from planners.bayesopt.acquisition import feasible_saving, probability_above
 from planners.bayesopt.gaussian_process import GaussianProcess, Grid
+from planners.compass.search.accuracy_prior import ITEM_VARIANCE
 from planners.compass.search.plan_latency import PlanLatency, all_keep_bound, best_saving
-from planners.compass.search.pooled import TYPICAL_VARIANCE as ITEM_VARIANCE
 from planners.compass.search.pooled import PooledAccuracy
 from scenarios.compiled import compiled
 from scenarios.numerics import Bools, Floats, Ints

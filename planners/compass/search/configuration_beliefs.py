@@ -13,6 +13,7 @@ from planners.bayesopt.gaussian_process import Grid
 from planners.common.weak_cache import KEPT
 from planners.compass.profiling.decisions import critical_posterior
 from planners.compass.profiling.profiler import Profiler
+from planners.compass.search.accuracy_prior import AccuracyPrior
 from planners.compass.search.cmbo import Cmbo
 from planners.compass.search.history import Prior, WarmStart
 from planners.compass.search.pooled import PooledAccuracy
@@ -86,6 +87,7 @@ class ConfigurationBeliefs:
     blank: Callable[[Prior | None, PooledAccuracy | None], Cmbo]
     grid: Grid  # the configurations, for the shared model
     profiler: Profiler  # measures configurations; its rule of decision judges them
+    accuracy_prior: AccuracyPrior  # of the shared model
 
     def __post_init__(self) -> None:
         items = self.context.bulk.features(self.query)
@@ -202,7 +204,9 @@ class ConfigurationBeliefs:
         typical = KEPT.of(
             items, "mean and sd", lambda: np.array([items.mean(axis=0), items.std(axis=0)])
         )
-        return PooledAccuracy(self.grid, typical, self._content, self.histories)
+        return PooledAccuracy(
+            self.grid, typical, self._content, self.histories, self.accuracy_prior
+        )
 
     def _prior(self) -> Prior | None:
         measured = self.measured

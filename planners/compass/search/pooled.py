@@ -6,24 +6,25 @@ features of the query's items, which cost nothing, relative to those of the data
 
     f(c, q) = level - richness(c) + sum over knobs k of g_k(c) + g(c) + slope(c) x + own(c, q)
 
-All terms are independent and normal; their standard deviations are stated below and are assumptions
-(``docs/concepts/assumptions.md``). Accuracy is assumed to fall with the position of a knob's
-choice, because choices are listed from the richest to the cheapest. The covariances of g_k and of
-the interaction g are exponential in the distance of a knob's choices. How much the knobs matter is
-not known, so the results under several deviations of g_k and g are averaged by their marginal
-likelihoods (Hoeting et al., "Bayesian model averaging", 1999).
+All terms are independent and normal; their standard deviations are those of an `AccuracyPrior`.
+Accuracy is assumed to fall with the position of a knob's choice, because choices are listed from
+the richest to the cheapest. The covariances of g_k and of the interaction g are exponential in the
+distance of a knob's choices. How much the knobs matter is not known, so the results under several
+deviations of g_k and g are averaged by their marginal likelihoods (Hoeting et al., "Bayesian model
+averaging", 1999).
 
 All measured means of a query share the errors of its items, because its configurations are measured
 on the same items, and an item is easy or hard for all of them. The errors of two means, of n and of
-m >= n items that include the n, have the covariance `ALIKE` times the item variance / m. So n items
-of ten configurations tell less about the level than 10 n items of one, but much about differences.
+m >= n items that include the n, have the covariance ``alike`` times the item variance / m. So n
+items of ten configurations tell less about the level than 10 n items of one, but much about
+differences.
 
 This replaces the weighted means of histories of ``planners.compass.search.history``, which do not
 say how certain they are.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -33,38 +34,10 @@ from scipy.linalg.lapack import dtrtrs
 
 from planners.bayesopt.gaussian_process import Grid
 from planners.common.weak_cache import KEPT
+from planners.compass.search.accuracy_prior import KNOB_SDS, TOGETHER, AccuracyPrior
 from planners.compass.state.records import History, Seen
 from scenarios.compiled import compiled
 from scenarios.numerics import Floats
-
-CENTRE, LEVEL_SD = 0.6, 0.15
-"""Prior mean and deviation of a data set's level, the accuracy of a middling configuration."""
-
-RICHER = 0.05
-"""Prior mean of the accuracy that a knob's cheapest choice loses against its richest."""
-
-KNOB_SDS = {0.03: 0.4, 0.06: 0.3, 0.12: 0.2, 0.25: 0.1}
-"""Possible deviations of the effect of each knob, and their prior probabilities."""
-
-TOGETHER = (0.1, 0.4)
-"""Equally likely deviations of the interaction, relative to the deviation of a knob's effect."""
-
-SLOPE_SD, SLOPES_DIFFER = 0.2, 0.5
-"""Prior deviation of the effect of content that is one standard deviation (of items) away, and how
-much this effect differs between configurations, relative to it.
-"""
-
-QUERY_SD, OWN_SD = 0.01, 0.01
-"""Prior deviations of what content does not explain, of a query and of a query's configuration."""
-
-ALIKE = 0.7
-"""Correlation of the accuracy of an item in two configurations."""
-
-TYPICAL_VARIANCE, TYPICAL_ITEMS = 0.05, 4.0
-"""Prior item variance of a data set, and the number of items as which it counts."""
-
-COMMON_ITEMS = 64.0
-"""Number of items as which a data set's item variance counts for a configuration."""
 
 MOST_MEANS = 128
 """Most measured means of other queries that are used, because time grows with their cube."""
@@ -96,22 +69,22 @@ class Parts(NamedTuple):
     together: Floats  # how alike they are in all knobs, of shape (C, C)
 
     @classmethod
-    def of(cls, grid: Grid) -> "Parts":
+    def of(cls, grid: Grid, beliefs: AccuracyPrior) -> "Parts":
         """Return the parts for the configurations of a grid."""
         alike = _alike(grid)
         together, many = np.prod(alike, axis=0), len(grid)
         return cls(
-            CENTRE - RICHER * (_positions(grid) - 0.5).sum(axis=1),
-            QUERY_SD**2 + OWN_SD**2 * np.eye(many),
-            SLOPE_SD**2 * (1 + SLOPES_DIFFER**2 * together),
+            beliefs.level - beliefs.knob_loss * (_positions(grid) - 0.5).sum(axis=1),
+            beliefs.query_sd**2 + beliefs.own_sd**2 * np.eye(many),
+            beliefs.slope_sd**2 * (1 + beliefs.slopes_differ**2 * together),
             np.sum(alike, axis=0),
             together,
         )
 
-    def effects(self, of: Any = slice(None)) -> list[Floats]:
+    def effects(self, beliefs: AccuracyPrior, of: Any = slice(None)) -> list[Floats]:
         """Return the possible covariances of the effects of knobs, of the pairs at an index."""
         knobs, together = self.knobs[of], self.together[of]
-        return [knob**2 * (knobs + share**2 * together) for knob in KNOB_SDS for share in TOGETHER]
+        return [knob**2 * (knobs + share**2 * together) for knob, share in beliefs.effects]
 
 
 @dataclass(eq=False)
@@ -124,6 +97,7 @@ class PooledAccuracy:
         content: mean features of the query's items, of shape (F,).
         histories: what was seen of other queries of the data set, and ahead of them, the nearest
             in content first. Those beyond `MOST_MEANS` measured means are not used.
+        beliefs: what is believed before anything is measured.
 
     Attributes:
         item_variance: variance between items, the mean over configurations weighted by items.
@@ -133,10 +107,12 @@ class PooledAccuracy:
     typical: Floats
     content: Floats
     histories: Sequence[History]
+    beliefs: AccuracyPrior = field(default_factory=AccuracyPrior)
 
     def __post_init__(self) -> None:
         self._others = Others(
-            [each for each in self.histories if each.seen is not None], self.typical, self.content
+            [each for each in self.histories if each.seen is not None],
+            *(self.typical, self.content, self.beliefs),
         )
         self._rows: dict[int, tuple[float, float, float]] = {}
         self._predicted: tuple[Floats, Floats] | None = None
@@ -156,14 +132,15 @@ class PooledAccuracy:
     def predict(self) -> tuple[Floats, Floats]:
         """Return the mean and standard deviation of each configuration's accuracy, shape (C,)."""
         if self._predicted is None:
-            prior = mean, covariance = _given_others(self.grid, self._others)
+            prior = mean, covariance = _given_others(self.grid, self._others, self.beliefs)
             if self._rows:
                 rows = np.array(list(self._rows.values()))
                 own = Seen(np.array(list(self._rows), dtype=np.int64), *rows.T)
                 items, squares = _item_sums([own], self._others.item_sums)
                 self.item_variance = squares / items
                 at = own.configuration
-                theirs = covariance[np.ix_(at, at)] + errors(own, self.item_variance)
+                theirs = covariance[np.ix_(at, at)]
+                theirs += errors(own, self.item_variance, self.beliefs)
                 mean, covariance = _given(prior, theirs, covariance[:, at], own.accuracy - mean[at])
             sd = np.sqrt(np.maximum(np.einsum("cc->c", covariance), 0.0))
             self._predicted = mean, sd
@@ -175,8 +152,7 @@ class Others:
 
     Args:
         histories: the results of other queries, at least one mean each, the nearest first.
-        typical: as for `PooledAccuracy`.
-        content: as for `PooledAccuracy`.
+        typical: as for `PooledAccuracy`, like ``content`` and ``beliefs``.
 
     Attributes:
         seen: the first results, with at most `MOST_MEANS` means, or those of the first query.
@@ -186,15 +162,21 @@ class Others:
         item_variance: the ratio of both.
     """
 
-    def __init__(self, histories: Sequence[History], typical: Floats, content: Floats) -> None:
+    def __init__(
+        self,
+        histories: Sequence[History],
+        typical: Floats,
+        content: Floats,
+        beliefs: AccuracyPrior,
+    ) -> None:
         first = _first(histories)
         self.seen = [each.seen for each in first if each.seen is not None]
         centre, scale = typical
         contents = np.array([content, *(each.content for each in first)])
         contents = (contents - centre) / np.where(scale > 0, scale, 1.0)
         self.here, self.moved = contents[0], contents[1:]
-        typical_sums = TYPICAL_ITEMS, TYPICAL_ITEMS * TYPICAL_VARIANCE
-        self.item_sums = _item_sums(self.seen, typical_sums)
+        items = beliefs.item_variance_items
+        self.item_sums = _item_sums(self.seen, (items, items * beliefs.item_variance))
         self.item_variance = self.item_sums[1] / self.item_sums[0]
         numbers = [(*map(np.ndarray.tobytes, each[:4]), each.apart) for each in self.seen]
         self._key = contents.tobytes(), tuple(numbers)
@@ -209,31 +191,34 @@ class Others:
 
 
 @lru_cache(maxsize=REMEMBERED)
-def _given_others(grid: Grid, others: Others) -> Normal:
+def _given_others(grid: Grid, others: Others, beliefs: AccuracyPrior) -> Normal:
     """Return the beliefs about a query, given the results of others.
 
     The search for a query is resumed several times, mostly without new results of others.
     """
-    parts = KEPT.of(grid, "pooled", lambda: Parts.of(grid))
+    parts = KEPT.of(grid, beliefs, lambda: Parts.of(grid, beliefs))
     mean, own, slopes = parts.mean, parts.own, parts.slopes
     here, moved, seen = others.here, others.moved, others.seen
-    fixed = LEVEL_SD**2 + slopes * float(here @ here) + own
+    level_variance = beliefs.level_sd**2
+    fixed = level_variance + slopes * float(here @ here) + own
     weights = np.repeat(list(KNOB_SDS.values()), len(TOGETHER)) / len(TOGETHER)
     if not seen:
-        return Normal(mean, fixed + np.average(parts.effects(), axis=0, weights=weights))
+        return Normal(mean, fixed + np.average(parts.effects(beliefs), axis=0, weights=weights))
     at = np.concatenate([each.configuration for each in seen])
     sizes = [len(each.accuracy) for each in seen]
     of = np.repeat(np.arange(len(seen)), sizes)
     square, alignment = np.ix_(at, at), (moved @ here)[of]
-    theirs = LEVEL_SD**2 + slopes[square] * (moved @ moved.T)[np.ix_(of, of)]
+    theirs = level_variance + slopes[square] * (moved @ moved.T)[np.ix_(of, of)]
     theirs += np.where(of[:, None] == of, own[square], 0.0)
     for each, size, end in zip(seen, sizes, accumulate(sizes), strict=True):
-        theirs[end - size : end, end - size : end] += errors(each, others.item_variance)
-    across = LEVEL_SD**2 + slopes[:, at] * alignment
+        theirs[end - size : end, end - size : end] += errors(each, others.item_variance, beliefs)
+    across = level_variance + slopes[:, at] * alignment
     return _averaged(
         [
             (Normal(mean, fixed + effect), theirs + there, across + effect[:, at])
-            for effect, there in zip(parts.effects(), parts.effects(square), strict=True)
+            for effect, there in zip(
+                parts.effects(beliefs), parts.effects(beliefs, square), strict=True
+            )
         ],
         np.concatenate([each.accuracy for each in seen]) - mean[at],
         np.log(weights),
@@ -336,20 +321,23 @@ def _item_sums(every: Sequence[Seen], before: tuple[float, float]) -> tuple[floa
     return count, whole
 
 
-def errors(seen: Seen, item_variance: float) -> Floats:
+def errors(seen: Seen, item_variance: float, beliefs: AccuracyPrior) -> Floats:
     """Return the covariance of the errors of m means of one query's items, of shape (m, m)."""
-    return _errors(seen.items, seen.variance, item_variance, 0.0 if seen.apart else ALIKE)
+    alike = 0.0 if seen.apart else beliefs.alike
+    return _errors(seen.items, seen.variance, item_variance, beliefs.common_items, alike)
 
 
 @compiled
-def _errors(count: Floats, variance: Floats, item_variance: float, alike: float) -> Floats:
+def _errors(
+    count: Floats, variance: Floats, item_variance: float, common_items: float, alike: float
+) -> Floats:
     many = len(count)
     sd, found = np.empty(many), np.empty((many, many))
     for row in range(many):
         its = variance[row]
         if count[row] < EXACT:
-            of_items = count[row] ** 2 * its + COMMON_ITEMS * item_variance
-            its = of_items / (count[row] + COMMON_ITEMS) / count[row]
+            of_items = count[row] ** 2 * its + common_items * item_variance
+            its = of_items / (count[row] + common_items) / count[row]
         sd[row] = np.sqrt(its)
         for other in range(row + 1):
             least, most = min(count[row], count[other]), max(count[row], count[other])

@@ -12,6 +12,7 @@ from typing import Literal
 
 from planners.common.ranges import BelowOne, Count, InRange, Level, WholeNumber
 from planners.compass.profiling.profiler import Belief, Profiler, StratifiedProfiler
+from planners.compass.search.accuracy_prior import AccuracyPrior
 from planners.compass.search.beliefs import ENCODINGS, Beliefs
 from planners.compass.search.history import WarmStart
 from planners.compass.search.planning_model import PlanningModel
@@ -89,6 +90,7 @@ class Search(InRange, ABC):
     Args:
         profiler: measures configurations.
         warm_start: chooses and weights histories of earlier queries.
+        accuracy_prior: prior of the model of accuracy that queries share (``sharing="pooled"``).
         model: the margins and assumptions by which plans are judged.
         encoding: encoding of knobs as features: ``"one_hot"``, ``"ordinal"`` or ``"mixed"``.
         initial: number of configurations profiled before surrogates are used, without histories.
@@ -105,6 +107,7 @@ class Search(InRange, ABC):
 
     profiler: Profiler = field(default_factory=StratifiedProfiler)
     warm_start: WarmStart = field(default_factory=WarmStart)
+    accuracy_prior: AccuracyPrior = field(default_factory=AccuracyPrior)
     model: PlanningModel = field(default_factory=PlanningModel)
     encoding: Literal["one_hot", "ordinal", "mixed"] = "mixed"
     initial: Count = 2
@@ -210,6 +213,7 @@ class Search(InRange, ABC):
             self.warm_start,
             ENCODINGS[self.encoding],
             self.profiler,
+            self.accuracy_prior,
             *(context, query, market, found),
         )
 

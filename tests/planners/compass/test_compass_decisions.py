@@ -11,6 +11,7 @@ from planners.compass.profiling.decisions import (
     critical_posterior,
 )
 from planners.compass.profiling.estimates import decided, rare_variance, stratified_mean
+from planners.compass.search.accuracy_prior import AccuracyPrior
 from planners.compass.search.pooled import PooledAccuracy
 from planners.compass.state.records import History, Seen
 from scenarios.random_streams import stream
@@ -143,6 +144,21 @@ class TestPooled:
         mean, _ = self.predict()
         assert mean.argmax() == 0
         assert mean.argmin() == len(mean) - 1
+
+    def test_a_prior_says_how_certain_it_is_and_which_choices_it_prefers(self):
+        def alone(**beliefs):
+            return PooledAccuracy(GRID, TYPICAL, CONTENT, [], AccuracyPrior(**beliefs)).predict()
+
+        mean, sd = alone()
+        assert alone(level=0.8)[0] == pytest.approx(mean + 0.2)
+        assert alone(knob_loss=0.0)[0] == pytest.approx(np.full(len(mean), 0.6))
+        for wider in ("level_sd", "knob_scale", "interaction_scale", "query_sd", "own_sd"):
+            assert (alone(**{wider: 2 * getattr(AccuracyPrior(), wider)})[1] > sd).all(), wider
+
+    @pytest.mark.parametrize("alike", [1.0, -0.1])
+    def test_a_prior_out_of_range_is_refused(self, alike):
+        with pytest.raises(ValueError, match=f"alike={alike}"):
+            AccuracyPrior(alike=alike)
 
     def test_content_that_is_far_away_is_less_certain(self):
         known = [history([0, 11], [0.8, 0.6], 1e4)]
