@@ -25,7 +25,7 @@ UNKNOWN_CORE_S = 60.0
 """Core seconds that a run is assumed to take before any run of its scene is made."""
 
 AT_ONCE = 4
-"""Runs for each process between two looks at the clock."""
+"""Runs for each process between two looks at the clock; one, while their time is not known."""
 
 SCENE = "scene"
 
@@ -43,6 +43,7 @@ class Part:
         self.looked = 0  # number of looks that have all their runs
         self.missing: list[Job] = []  # of the next look, seed by seed
         self.mean_core_s = UNKNOWN_CORE_S  # of a run
+        self.at_once = 1  # runs for each process between two looks at the clock
         self.failure = ""  # why a run failed; the part then gets no more time
 
     def of_look(self, look: int) -> list[Job]:
@@ -58,6 +59,7 @@ class Part:
             rows = [row for row in found if row is not None]
             if rows:
                 self.mean_core_s = fsum(float(row["run_core_s"]) for row in rows) / len(rows)
+                self.at_once = AT_ONCE
             missing = [job for job, row in zip(jobs, found, strict=True) if row is None]
             self.missing = sorted(missing, key=lambda job: job.seed)
             if self.missing:
@@ -124,7 +126,7 @@ class Effort:
             before = part.looked
             while monotonic() < until and part.looked == before and not part.failure:
                 try:
-                    make(part.missing[: AT_ONCE * processes], processes, self._cache)
+                    make(part.missing[: part.at_once * processes], processes, self._cache)
                 except RunError as error:
                     part.failure = str(error)
                 part.load(self._cache)

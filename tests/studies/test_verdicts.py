@@ -177,7 +177,6 @@ def test_scenes_whose_runs_take_less_time_get_their_first_seeds_first(
         took_s = {"large": 1000.0, "none": 1.0}[key[0]]
         return {**rows[key], "run_core_s": took_s} if key in made else None
 
-    monkeypatch.setattr(effort, "AT_ONCE", 1)
     monkeypatch.setattr(effort, "make", make)
     monkeypatch.setattr(effort, "cached", cached)
     Effort({"made_up": _Study()}, Scale(), tmp_path).spend(1e9, 1)  # type: ignore[dict-item]
