@@ -62,11 +62,6 @@ class Regret:
             gained = f"{self.regret:.4g} queries by {self.best} instead of {made.chosen}"
         return f"at {made.at_s:.1f} s, on {made.trigger}: {gained}"
 
-    @classmethod
-    def from_plain(cls, plain: dict[str, Any]) -> "Regret":
-        """Return what `dataclasses.asdict` made plain."""
-        return cls(**{**plain, "decision": Decision(**plain["decision"])})
-
 
 @dataclass
 class Regrets:

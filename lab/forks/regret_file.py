@@ -6,8 +6,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from lab.common.errors import InputError
-from lab.forks.regret import GOODPUT, Decision, Regret, Regrets
+from lab.forks.regret import GOODPUT, Regrets
 from lab.runs.run_directory import CONFIG, REGRETS, write_aside
 from lab.version import version_mismatch, versions
 
@@ -27,7 +29,7 @@ class RegretFile:
             kept = json.loads(self.path.read_text(encoding="utf-8"))
             regrets = read_regrets(kept)
             mismatch = version_mismatch(kept["versions"])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError) as error:
             raise InputError(
                 f"{self.path}: is damaged ({type(error).__name__}); delete it to start again"
             ) from None
@@ -47,15 +49,8 @@ class RegretFile:
 
 
 def read_regrets(kept: Any) -> Regrets:
-    """Return regrets from the values of a file; what is wrong in them raises the usual errors."""
-    return Regrets(
-        str(kept["by"]),
-        [Regret.from_plain(each) for each in kept["found"]],
-        float(kept["before"]),
-        float(kept["after"]),
-        None if kept["checked"] is None else float(kept["checked"]),
-        [Decision(**each) for each in kept["left"]],
-    )
+    """Return regrets from the values of a file; raise ValueError if these have another form."""
+    return TypeAdapter(Regrets).validate_python(kept)
 
 
 def regrets_of_query(run: Path, query: int) -> Regrets | None:
