@@ -165,7 +165,9 @@ def with_overrides(tree: Mapping[str, Any], overrides: Sequence[str]) -> dict[st
             raise InputError(f"{word}: must be KEY=VALUE, such as operators.detect.max_batch=4")
         try:
             node[last] = parsed(text, Path("the command line"))
-        except YAMLError as error:
+        except InputError:
+            raise
+        except (ValueError, RecursionError, YAMLError) as error:
             raise InputError(f"{word}: is not a value in YAML: {why_not_yaml(error)}") from None
     return changed
 

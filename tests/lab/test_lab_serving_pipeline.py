@@ -66,6 +66,7 @@ def test_a_pipeline_describes_all_knobs(tmp_path):
         ("name=A b", "name=A b: must have lower-case letters"),
         ("operators.one", "must be KEY=VALUE"),
         ("name=[", "is not a value in YAML"),
+        ("name=2020-13-45", "name=2020-13-45: is not a value in YAML: month must be in 1..12"),
     ],
 )
 def test_wrong_values_are_refused(tmp_path, word, message):
