@@ -37,7 +37,7 @@ def list_scenarios(asked: ListScenarios, place: Place) -> Answer:
         node: Any = tree
         for name in key.split("."):
             node = node.get(name) if isinstance(node, dict) else None
-        known = {"value": node, "unit": unit_of(key), "meaning": keys.meanings().get(key, "")}
+        known = {"value": node, "unit": unit_of(key), "meaning": keys.meanings()[key]}
         found[key] = {name: one for name, one in known.items() if one not in ("", None)}
     return Answer(
         answer=f"{_about('experiment', asked.experiment)} Settings can set these keys; a key "

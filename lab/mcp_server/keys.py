@@ -25,7 +25,11 @@ from scenarios.drift import DriftEvent
 from scenarios.slo import Tier
 
 SECTIONS = ("cluster", "network", "workload", "drift")
-NUMBERS = ("horizon_s", "warm_up_s")
+NUMBERS = {
+    "horizon_s": "length of the run in simulated seconds",
+    "warm_up_s": "simulated seconds that metrics of goodput leave out, or auto",
+}
+"""Keys outside of the sections, with their meanings."""
 GROUPS = (
     *("application", "cluster", "network", "workload", "tiers", "drift", "profiling"),
     *("switching", "data_plane"),
@@ -39,19 +43,26 @@ LONGEST, ITEMS, LARGEST = 100, 100, 1e18
 """Most characters of a name, most items of a list or mapping, and the largest number."""
 
 
-@cache
 def hints() -> Mapping[str, Any]:
     """Return the declared type of each key that can be set, in the order of the configuration."""
+    return {key: hint for key, (hint, _) in _keys().items()}
+
+
+@cache
+def _keys() -> Mapping[str, tuple[Any, str]]:
+    """Return the declared type and the meaning of each key that can be set."""
     settings = get_type_hints(Settings, include_extras=True)
-    found = {name: settings[name] for name in NUMBERS}
+    found = {name: (settings[name], meaning) for name, meaning in NUMBERS.items()}
     for section in SECTIONS:
         found.update(_leaves(settings[section], section))
     return found
 
 
-def _leaves(kind: Any, above: str) -> Iterator[tuple[str, Any]]:
-    """Yield the keys below a dataclass, with their types."""
-    for name, hint in get_type_hints(_plain(kind), include_extras=True).items():
+def _leaves(kind: Any, above: str) -> Iterator[tuple[str, tuple[Any, str]]]:
+    """Yield the keys below a dataclass, with their types and meanings."""
+    kind = _plain(kind)
+    told = dict(each for base in reversed(kind.__mro__) for each in _arguments(base.__doc__ or ""))
+    for name, hint in get_type_hints(kind, include_extras=True).items():
         key = f"{above}.{name}"
         if key in NAMING_FILES or name.startswith("__"):
             continue
@@ -61,7 +72,7 @@ def _leaves(kind: Any, above: str) -> Iterator[tuple[str, Any]]:
             for node in NODES:
                 yield from _leaves(get_args(hint)[-1], f"{key}.{node}")
         else:
-            yield key, hint
+            yield key, (hint, told.get(name, ""))
 
 
 def _plain(hint: Any) -> Any:
@@ -102,27 +113,11 @@ def without(node: Any, *names: str) -> Any:
 @cache
 def meanings() -> Mapping[str, str]:
     """Return what each key means, from the docstrings of the configuration's classes."""
-    found = {"horizon_s": "length of the run in simulated seconds"}
-    found["warm_up_s"] = "simulated seconds that metrics of goodput leave out, or auto"
-    settings = get_type_hints(Settings)
-    for section in SECTIONS:
-        found.update(_documented(settings[section], section))
+    found = {key: meaning for key, (_, meaning) in _keys().items()}
     found["network.technologies"] += f" Technologies are {', '.join(technologies())}."
     for key, kind in {"drift.events": DriftEvent, "workload.tiers": Tier}.items():
         found[key] += "".join(f" {name}: {text}" for name, text in _arguments(kind.__doc__ or ""))
-    return {key: found[key] for key in hints() if key in found}
-
-
-def _documented(kind: Any, above: str) -> Iterator[tuple[str, str]]:
-    for base in reversed(kind.__mro__):
-        for name, text in _arguments(base.__doc__ or ""):
-            yield f"{above}.{name}", text
-    for name, hint in get_type_hints(kind).items():
-        if is_dataclass(hint):
-            yield from _documented(hint, f"{above}.{name}")
-        elif f"{above}.{name}" == "cluster.nodes":
-            for node in NODES:
-                yield from _documented(get_args(hint)[-1], f"{above}.{name}.{node}")
+    return found
 
 
 def _arguments(doc: str) -> Iterator[tuple[str, str]]:

@@ -74,12 +74,11 @@ def read(tool: str, arguments: Mapping[str, Any], budget_s: float) -> Any:
 
 def _sentence(model: type, error: ValidationError) -> str:
     """Return a sentence on the first error; unknown names are reported before wrong values."""
-    known = [one.name for one in fields(model)]
     first = min(error.errors(), key=lambda one: one["type"] != UNKNOWN)
     path = [str(part) for part in first["loc"]]
     key, kind, context = ".".join(path), first["type"], first.get("ctx", {})
     if kind == UNKNOWN:
-        known = known if len(path) == 1 else _names(model, path[:-1])
+        known = [one.name for one in fields(type_at(model, path[:-1]))]
         return f"{key}: no such argument; {choices(path[-1], known)}"
     if kind == "missing":
         return f"{key}: is missing"
@@ -89,8 +88,3 @@ def _sentence(model: type, error: ValidationError) -> str:
     if kind == "value_error":
         return f"{key}: {one_line(context['error'])}"
     return f"{said}: must be {allowed(type_at(model, path), key)}"
-
-
-def _names(model: type, path: list[str]) -> list[str]:
-    hint = type_at(model, path)
-    return [one.name for one in fields(hint)] if hasattr(hint, "__dataclass_fields__") else []
