@@ -15,6 +15,7 @@ import polars as pl
 
 from lab.common.atomic_write import written_aside
 from lab.common.errors import InputError, no_directory, one_line
+from lab.runs.run_directory import write_aside
 from lab.serving.client import Sent
 from lab.serving.noise import SCHEMA as NOISE_SCHEMA
 from lab.serving.payloads import Payload
@@ -57,9 +58,8 @@ class Observation:
         for name, frame in ((TABLE, self.requests), (NOISE, self.noise)):
             with written_aside(directory / name) as aside:
                 frame.write_parquet(aside)
-        with written_aside(directory / DESCRIPTION) as aside:
-            text = json.dumps(self.description, indent=2, allow_nan=False)
-            aside.write_text(f"{text}\n", encoding="utf-8")
+        text = json.dumps(self.description, indent=2, allow_nan=False)
+        write_aside(directory / DESCRIPTION, f"{text}\n")
 
 
 def check_free(directory: Path) -> None:
@@ -72,15 +72,8 @@ def check_free(directory: Path) -> None:
 
 def read_observation(directory: Path) -> Observation:
     """Read an observation; raise InputError if there is none or it is damaged."""
-    if not directory.is_dir():
-        raise InputError(f"{directory}: {no_directory(directory)}")
     path = directory / DESCRIPTION
-    if not path.is_file():
-        raise InputError(f"{directory}: has no {DESCRIPTION}, so it is no complete observation")
-    try:
-        description = json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
-        raise InputError(f"{path}: cannot be read as JSON") from None
+    description = read_description(path, ", so it is no complete observation")
     for key in NEEDED:
         if not isinstance(description, dict) or key not in description:
             raise InputError(f"{path}: has no {key}, so it describes no observation")
@@ -100,6 +93,21 @@ def read_observation(directory: Path) -> Observation:
         if column not in found.requests.columns:
             raise InputError(f"{directory / TABLE}: has no column {column}")
     return found
+
+
+def read_description(path: Path, otherwise: str) -> Any:
+    """Read the description that a directory has; raise InputError if it is missing or no JSON.
+
+    `otherwise` ends the sentence on a missing file.
+    """
+    if not path.parent.is_dir():
+        raise InputError(f"{path.parent}: {no_directory(path.parent)}")
+    if not path.is_file():
+        raise InputError(f"{path.parent}: has no {path.name}{otherwise}")
+    try:
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        raise InputError(f"{path}: cannot be read as JSON") from None
 
 
 def read_table(path: Path, columns: Iterable[str]) -> pl.DataFrame:

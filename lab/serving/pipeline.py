@@ -12,7 +12,7 @@ from importlib.resources import files
 from inspect import signature
 from math import isfinite
 from pathlib import Path
-from re import fullmatch
+from re import fullmatch, sub
 from typing import Any
 
 from yaml import YAMLError
@@ -181,7 +181,7 @@ def build_pipeline(tree: Mapping[str, Any]) -> Pipeline:
         if key not in tree:
             raise InputError(f"{key}: is missing; a pipeline has the keys {', '.join(KEYS)}")
     name = tree["name"]
-    if not isinstance(name, str) or not fullmatch(NAME, name):
+    if not is_name(name):
         raise InputError(f"name={shown(name)}: must have lower-case letters, digits and _ only")
     nodes = tree["operators"]
     if not isinstance(nodes, dict) or not nodes:
@@ -192,13 +192,24 @@ def build_pipeline(tree: Mapping[str, Any]) -> Pipeline:
 
 def _stage(name: Any, node: Any) -> Stage:
     key = f"operators.{name}"
-    if not isinstance(name, str) or not fullmatch(NAME, name):
+    if not is_name(name):
         raise InputError(f"{key}: a name must have lower-case letters, digits and _ only")
     if not isinstance(node, dict) or "operator" not in node:
         raise InputError(f"{key}.operator: is missing; name its class by {key}.operator._target_")
     path = f"{Stage.__module__}.{Stage.__qualname__}"
     stage: Stage = build({**node, "_target_": path}, key, Stage)
     return stage
+
+
+def is_name(value: object) -> bool:
+    """Return whether a value can be the name of a pipeline or an operator, and so of a file."""
+    return isinstance(value, str) and fullmatch(NAME, value) is not None
+
+
+def operator_name(text: str) -> str:
+    """Return a name of another tool as the name of an operator: lower-case letters, digits, _."""
+    name = sub("[^a-z0-9]+", "_", text.lower()).strip("_")
+    return name if is_name(name) else f"op_{name}"
 
 
 def why(error: BaseException) -> str:

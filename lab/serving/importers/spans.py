@@ -5,7 +5,6 @@ the time between stages is transfer. Queueing is the time of a span ``NAME.queue
 operator's span NAME, or an attribute of the operator's span in seconds.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,11 +16,10 @@ from typing import Any
 import polars as pl
 
 from lab.common.errors import InputError, choices, short
-from lab.serving.importers.names import operator_name
 from lab.serving.importers.otlp import Span
 from lab.serving.noise import SCHEMA as NOISE_SCHEMA
 from lab.serving.observation import Observation, Passed, passed_table
-from lab.serving.pipeline import NAME
+from lab.serving.pipeline import is_name, operator_name
 from lab.serving.timing import Visit
 from lab.version import versions
 from sim.clock import NS_PER_S
@@ -51,7 +49,7 @@ class SpanNames:
 
     def __post_init__(self) -> None:
         for operator in self.operators:
-            if not re.fullmatch(NAME, operator):
+            if not is_name(operator):
                 raise InputError(
                     f"--operator {operator}=...: a name must have lower-case letters, digits and _ "
                     "only, and begin with a letter"

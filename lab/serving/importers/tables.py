@@ -20,7 +20,7 @@ import polars as pl
 
 from lab.common.errors import InputError
 from lab.common.tool_files import json_objects, perf_analyzer_row
-from lab.serving.importers.names import operator_name
+from lab.serving.pipeline import operator_name
 from lab.serving.predicting.service_tables import (
     CORES,
     ENGINE,

@@ -15,8 +15,16 @@ import numpy as np
 import polars as pl
 
 from lab.common.atomic_write import written_aside
-from lab.common.errors import InputError, no_directory
-from lab.serving.observation import NEEDED, TABLE, WHOLE, Observation, read_table
+from lab.common.errors import InputError
+from lab.runs.run_directory import write_aside
+from lab.serving.observation import (
+    NEEDED,
+    TABLE,
+    WHOLE,
+    Observation,
+    read_description,
+    read_table,
+)
 from lab.serving.predicting.ray_plane import RayPlane
 from lab.serving.predicting.service_tables import (
     CORES,
@@ -62,21 +70,13 @@ class Prediction:
         directory.mkdir(parents=True, exist_ok=True)
         with written_aside(directory / TABLE) as aside:
             self.requests.write_parquet(aside)
-        with written_aside(directory / DESCRIPTION) as aside:
-            aside.write_text(f"{json.dumps(self.description, indent=2)}\n", encoding="utf-8")
+        write_aside(directory / DESCRIPTION, f"{json.dumps(self.description, indent=2)}\n")
 
     @classmethod
     def read(cls, directory: Path) -> "Prediction":
         """Read a prediction; raise InputError if there is none or it is damaged."""
-        if not directory.is_dir():
-            raise InputError(f"{directory}: {no_directory(directory)}")
         path = directory / DESCRIPTION
-        if not path.is_file():
-            raise InputError(f"{directory}: has no {DESCRIPTION}; compass-lab predict writes it")
-        try:
-            description = json.loads(path.read_bytes())
-        except (ValueError, RecursionError):
-            raise InputError(f"{path}: cannot be read as JSON") from None
+        description = read_description(path, "; compass-lab predict writes it")
         if not isinstance(description, dict) or not {*NEEDED, "load_factor"} <= set(description):
             raise InputError(f"{path}: describes no prediction")
         columns = {**WHOLE, **dict.fromkeys((SEED, "arrival_s", "ended_s", "outcome", "latency_s"))}
