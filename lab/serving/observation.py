@@ -14,11 +14,12 @@ from typing import Any
 import polars as pl
 
 from lab.common.atomic_write import written_aside
-from lab.common.errors import InputError, no_directory, one_line
+from lab.common.errors import InputError, no_directory, one_line, short
 from lab.runs.run_directory import write_aside
 from lab.serving.client import Sent
 from lab.serving.noise import SCHEMA as NOISE_SCHEMA
 from lab.serving.payloads import Payload
+from lab.serving.pipeline import is_name
 from lab.serving.timing import Visit, names, placed, visits_of
 from scenarios.applications.pipeline import ANSWER
 from sim.dataplane.base.interface import COMPLETED
@@ -83,6 +84,12 @@ def read_observation(directory: Path) -> Observation:
         isinstance(each, dict) and "name" in each for each in operators
     ):
         raise InputError(f"{path}: pipeline.operators must be a list of mappings with a name")
+    # The application of an observation has files of these names, and it can be a stranger's.
+    for name in (pipeline.get("name"), *(each["name"] for each in operators)):
+        if name is not None and not is_name(name):
+            raise InputError(
+                f"{path}: {short(name)}: a name must have lower-case letters, digits and _ only"
+            )
     found = Observation(
         description,
         read_table(directory / TABLE, WHOLE),

@@ -178,6 +178,17 @@ def test_a_description_whose_operators_have_no_names_is_refused(tmp_path, pipeli
         read_observation(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "told", [{"name": "../../a"}, {"operators": [{"name": "/tmp/a"}]}, {"operators": [{"name": 3}]}]
+)
+def test_a_name_that_would_lead_to_files_elsewhere_is_refused(tmp_path, told):
+    path = written(tmp_path) / "observation.json"
+    known = json.loads(path.read_text())
+    path.write_text(json.dumps({**known, "pipeline": {**known["pipeline"], **told}}))
+    with pytest.raises(InputError, match="a name must have lower-case letters, digits and _ only"):
+        read_observation(tmp_path)
+
+
 def test_core_times_are_those_of_proc_stat():
     # user nice system idle iowait irq softirq steal guest guest_nice
     text = "cpu  100 10 50 800 20 3 7 10 5 0\ncpu0 1 2 3 4 5 6 7 8\n"
