@@ -313,6 +313,15 @@ def test_batches_that_were_not_measured_are_told(pair, capsys):
     assert "one: batches above 1 were not measured; their times are on a line" in said
 
 
+def test_a_table_that_is_no_table_is_refused_in_one_sentence(pair, refused):
+    file = pair / "true" / "service_times.csv"
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([*lines[:1], lines[1].replace(",1,", ",many,", 1)]))
+    out = refused("predict", pair / "o0", f"--tables={pair / 'true'}", "--out", pair / "p")
+    assert f"{file}: not readable as CSV (" in out
+    assert r"\n" not in out
+
+
 def test_a_prediction_of_another_load_is_refused(pair, refused):
     out, seen = str(pair / "p"), str(pair / "o0")
     words = [f"--tables={pair / 'true'}", "--out", out]
@@ -338,9 +347,9 @@ def test_observations_that_do_not_belong_together_are_refused():
     unknown = seen.requests.with_columns(one_started_s=pl.lit(None, pl.Float64))
     with pytest.raises(InputError, match="one: no observation tells when its batches were"):
         calibrate([Observation(seen.description, unknown, seen.noise)])
-    operators = [{"name": "one"}]
-    with pytest.raises(InputError, match="does not say how it was served"):
-        calibrate([changed(seen, pipeline={"name": None, "operators": operators})])
+    for operator in ({"name": "one"}, {"name": "one", "replicas": 1, "max_batch": 1}):
+        with pytest.raises(InputError, match="does not say how it was served"):
+            calibrate([changed(seen, pipeline={"name": None, "operators": [operator]})])
     with pytest.raises(InputError, match="was not measured; measured are no settings"):
         truth({"one": {1: 0.01}}).times_s("two", "", 1)
 

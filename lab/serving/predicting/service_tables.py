@@ -1,7 +1,7 @@
 """Measured tables of a served pipeline: service times, engine overhead, shared cores, accuracy."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from scipy.optimize import nnls
 
-from lab.common.errors import InputError, no_directory
+from lab.common.errors import InputError, no_directory, one_line
 from lab.serving.observation import Observation
 from lab.serving.predicting.contention import LEAST_BATCHES
 from scenarios.numerics import Floats
@@ -113,6 +113,10 @@ class Served:
         return knobs_text(self.knobs)
 
 
+HOW = tuple(each.name for each in fields(Served))
+"""Keys of a description that say how an operator was served."""
+
+
 def served_operators(observation: Observation) -> dict[str, Served]:
     """Return how each operator of an observed pipeline was served, by its name.
 
@@ -121,13 +125,12 @@ def served_operators(observation: Observation) -> dict[str, Served]:
     """
     found = {}
     for each in observation.description["pipeline"]["operators"]:
-        if "replicas" not in each:
+        if not set(HOW) <= set(each):
             raise InputError(
                 f"{each['name']}: the observation does not say how it was served; name its "
                 "pipeline to compass-lab observe"
             )
-        served = (each[key] for key in ("replicas", "max_batch", "max_wait_s", "knobs"))
-        found[each["name"]] = Served(*served)
+        found[each["name"]] = Served(*(each[key] for key in HOW))
     if not found:
         raise InputError("the observation tells no operator, so nothing can be said of any")
     return found
@@ -169,7 +172,7 @@ class ServiceTables:
             try:
                 table = pl.read_csv(path, schema_overrides=schema)
             except (pl.exceptions.PolarsError, OSError) as error:
-                raise InputError(f"{path}: not readable as CSV ({error})") from None
+                raise InputError(f"{path}: not readable as CSV ({one_line(error)})") from None
             if missing := schema.keys() - set(table.columns):
                 raise InputError(f"{path}: column {min(missing)} is missing")
             tables[name] = table.select(*schema)
