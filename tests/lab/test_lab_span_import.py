@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from yaml import safe_load
 
 from lab.cli.tools import main
 from lab.serving.observation import read_observation
@@ -105,6 +106,14 @@ def test_tables_follow_from_the_spans(capsys, tmp_path):
     assert detect["mean_s"] == pytest.approx(0.02 + sum(slow) / len(slow) / 1e3)
     paths = tables[PATHS].filter(quantile=0.5).select("operator", "path_s").rows()
     assert dict(paths) == pytest.approx({"detect": 0.002, "read": 0.003, "answer": 0.005})
+
+
+def test_a_single_request_gives_tables_and_an_application(capsys, tmp_path):
+    imported(capsys, tmp_path / "a", written(tmp_path, root(), span("a", 10, 20)))
+    words = ["--observations", str(tmp_path / "a"), "--out", str(tmp_path / "made")]
+    assert main(["calibrate", *words]) == 0
+    made = safe_load((tmp_path / "made" / "experiment" / "served.yaml").read_text())
+    assert made["workload"]["rate"] == pytest.approx(1 / 600, abs=1e-6)  # users who live 600 s
 
 
 def test_names_of_spans_and_attributes_can_be_given(capsys, tmp_path):

@@ -282,7 +282,9 @@ def _client() -> pl.DataFrame:
 
 
 def _experiment(name: str, place: Path, observations: Sequence[Observation]) -> dict[str, Any]:
-    least_per_s = min(float(each.description["rate_per_s"]) for each in observations)
+    rates = [each.description["rate_per_s"] for each in observations]
+    # The rate of a single request is unknown.
+    least_per_s = min((each for each in rates if each is not None), default=REQUESTS_PER_S)
     return {
         "defaults": [
             {"override /application": name},
