@@ -175,6 +175,10 @@ def test_replicas_without_a_name_are_as_many_as_are_busy_at_once(capsys, tmp_pat
         spans += [root(trace), span("a", at, at + 10, trace=trace)]
     found, _ = imported(capsys, tmp_path / "o", written(tmp_path, *spans))
     assert found.description["pipeline"]["operators"][0]["replicas"] == 2
+    # Added up as floats, the first span ends after the second begins.
+    spans = [root(1, 400), root(2, 400), span("a", 100, 300), span("a", 300, 350, trace=2)]
+    found, _ = imported(capsys, tmp_path / "p", written(tmp_path, *spans))
+    assert found.description["pipeline"]["operators"][0]["replicas"] == 1
 
 
 def test_incomplete_traces_are_left_out_and_counted(capsys, tmp_path):

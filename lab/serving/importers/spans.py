@@ -20,6 +20,7 @@ from lab.serving.importers.otlp import Span
 from lab.serving.noise import SCHEMA as NOISE_SCHEMA
 from lab.serving.observation import Observation, Passed, passed_table
 from lab.serving.pipeline import is_name, operator_name
+from lab.serving.predicting.batches import Jobs
 from lab.serving.timing import Visit
 from lab.version import versions
 from sim.clock import NS_PER_S
@@ -327,10 +328,6 @@ def _replicas(frame: pl.DataFrame, operator: str) -> int:
     if seen:
         return seen
     start = pl.col(f"{operator}_started_s")
-    busy = frame.select(start, end=start + pl.col(f"{operator}_compute_s")).drop_nulls().unique()
-    changes = [(at, 1) for at in busy.to_series(0)] + [(at, -1) for at in busy["end"]]
-    most = count = 0
-    for _, change in sorted(changes):
-        count += change
-        most = max(most, count)
-    return max(1, most)
+    end = start + pl.col(f"{operator}_compute_s")
+    busy = frame.select(started_s=start, ended_s=end).drop_nulls().unique()
+    return int(Jobs.of(busy).number.max(initial=1))
