@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from math import isfinite
 from typing import Any, NoReturn
 
-from lab.common.errors import choices, printable
+from lab.common.errors import InputError, choices, printable
 
 REFUSED = 2
 WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
@@ -29,6 +29,22 @@ def number(text: str) -> float:
         found = float("nan")
     if not isfinite(found) or "_" in text or text != text.strip():
         raise argparse.ArgumentTypeError(f"={text}: must be a number")
+    return found
+
+
+def named_values(option: str, form: str, texts: Iterable[str]) -> dict[str, str]:
+    """Return the values that an option gives to names, from texts such as ``NAME=VALUE``.
+
+    Raises InputError for a text of another form than `form`, and for a second value of a name.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        if not (name and value):
+            raise InputError(f"{option}={text}: must have the form {form}")
+        if name in found:
+            raise InputError(f"{option}={text}: {name} has the value {found[name]} already")
+        found[name] = value
     return found
 
 

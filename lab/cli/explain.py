@@ -5,14 +5,14 @@ Arguments are checked before heavy modules are imported.
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import isnan
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from lab.cli.arguments import WHOLE
+from lab.cli.arguments import WHOLE, named_values
 from lab.common.errors import InputError, check_png, no_directory, one_line, short, why_not
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ def fork(options: argparse.Namespace) -> int:
     from lab.forks.run_on_disk import planner_named, repeated, setup_of, write_fork
     from lab.reporting.explain.record import find_run
 
-    machines = _given("--machines", "NODE=NUMBER", options.machines)
-    queries = _given("--query", "NUMBER=wait", options.query)
+    machines = named_values("--machines", "NODE=N", options.machines)
+    queries = named_values("--query", "N=wait", options.query)
     changes = Changes(
         plans={_whole("--query", number): choice for number, choice in queries.items()},
         planner=None if options.planner is None else planner_named(options.planner),
@@ -107,19 +107,6 @@ def fork(options: argparse.Namespace) -> int:
         write_fork(after, options.out, {"run": str(run.resolve()), "words": sys.argv[1:]})
         say(f"results: {options.out}")
     return 0
-
-
-def _given(option: str, example: str, texts: Sequence[str]) -> dict[str, str]:
-    """Return the values that an option gives to names; raise InputError if one has two."""
-    found: dict[str, str] = {}
-    for text in texts:
-        name, _, value = text.partition("=")
-        if not (name and value):
-            raise InputError(f"{option}={text}: write {option} {example}")
-        if name in found:
-            raise InputError(f"{option}={text}: {name} has the value {found[name]} already")
-        found[name] = value
-    return found
 
 
 def _whole(option: str, text: str) -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
+from lab.cli.arguments import named_values
 from lab.cli.tables import given_of, output_of
 from lab.common.atomic_write import written_aside
 from lab.common.console import say, warn
@@ -106,9 +107,9 @@ def _spans(options: argparse.Namespace) -> int:
     if out is None:
         raise InputError("--out is missing; name the directory of the observation")
     check_free(out)
-    names = SpanNames(
-        dict(options.operator), {**ATTRIBUTES, **dict(options.attribute)}, options.cores
-    )
+    operators = named_values("--operator", "NAME=SPAN", options.operator)
+    attributes = named_values("--attribute", "PART=NAME", options.attribute)
+    names = SpanNames(operators, {**ATTRIBUTES, **attributes}, options.cores)
     source = options.source or ", ".join(file.name for file in options.files)
     found, sentences = observation_of_spans(read_spans(options.files), names, source)
     found.write(out)

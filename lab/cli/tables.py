@@ -15,6 +15,7 @@ import polars as pl
 from hardware_models.accelerators import AcceleratorError
 from hardware_models.schemas import PROVENANCE, SCHEMAS
 from hardware_models.tables import TableSet, UserTable, load_table, using_tables
+from lab.cli.arguments import named_values
 from lab.common.atomic_write import written_aside
 from lab.common.console import say, show_rows
 from lab.common.errors import InputError, check_png, printable
@@ -117,11 +118,8 @@ def validate(options: argparse.Namespace) -> int:
             raise InputError(f"--{name.replace('_', '-')}={getattr(options, name)}: must be >= 0")
     if options.figure is not None:
         check_png("--figure", options.figure)
-    for pair in options.merge:
-        if "=" not in pair:
-            raise InputError(f"--merge={pair}: must have the form TABLE=FILE")
-    pairs = (pair.partition("=") for pair in options.merge)
-    with using_tables(TableSet({name: UserTable(path) for name, _, path in pairs})):
+    merged = named_values("--merge", "TABLE=FILE", options.merge)
+    with using_tables(TableSet({name: UserTable(path) for name, path in merged.items()})):
         done = validate_rows(options.rows, PREDICTORS, options.table)
     _report(done, options)
     if options.parquet is not None:

@@ -79,7 +79,7 @@ def test_a_run_that_cannot_be_repeated_is_refused(directory, tmp_path, capsys):
         (["--at-s", "20", "--planner", "gredy"], "did you mean 'greedy'"),
         (["--at-s", "20", "--planner", "comparison"], "compares several planners; name one"),
         (["--at-s", "20", "--machines", "clod=1"], "did you mean 'cloud'"),
-        (["--at-s", "20", "--machines", "cloud"], "write --machines NODE=NUMBER"),
+        (["--at-s", "20", "--machines", "cloud"], "--machines=cloud: must have the form NODE=N"),
         (["--at-s", "20", "--machines", "cloud=x"], "--machines: x must be a whole number"),
         (
             ["--at-s", "20", "--machines", "cloud=1", "--machines", "cloud=2"],

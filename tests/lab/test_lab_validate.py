@@ -225,6 +225,9 @@ def test_predictions_follow_tables_of_the_user(tmp_path, monkeypatch, refused):
     assert main(["validate", file, *bound]) == 1
     assert main(["validate", file, *bound, "--merge", f"gpu_latency={file}"]) == 0
     assert "must have the form TABLE=FILE" in refused("validate", file, "--merge", file)
+    both = [word for name in ("a", "b") for word in ("--merge", f"gpu_latency={name}.csv")]
+    said = "--merge=gpu_latency=b.csv: gpu_latency has the value a.csv already"
+    assert said in refused("validate", file, *both)
 
 
 def test_rows_outside_of_a_table_are_counted_and_the_first_is_named(tmp_path, capsys):
