@@ -27,6 +27,7 @@ from lab.runs.run_directory import (
     read_summary,
     rerun_hint,
 )
+from lab.runs.summary_shape import is_of_run
 from lab.version import version_mismatch, versions
 from sim.metrics.request_table import REQUESTS
 from sim.metrics.results import SCHEMAS
@@ -151,7 +152,7 @@ def check_versions(where: str, directory: Path) -> None:
         summary = read_summary(directory)
     except (OSError, ValueError):  # There is none, or a crash damaged it.
         return
-    for one in [summary] if "status" in summary else summary.values():
+    for one in [summary] if is_of_run(summary) else summary.values():
         finished = one.get("status") == "finished"
         if "versions" in one and (mismatch := version_mismatch(one["versions"], finished)):
             raise TakenError(f"{where}: cannot be resumed: {mismatch}")

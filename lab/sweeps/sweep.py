@@ -34,6 +34,7 @@ from lab.runs.run_directory import (
     write_aside,
 )
 from lab.runs.summary import numbers_of
+from lab.runs.summary_shape import is_of_run
 from lab.runs.warm_up import warm_up
 from lab.sweeps.launchers import failure_sentence, launcher_name
 from lab.sweeps.progress import progress_shown
@@ -89,9 +90,7 @@ def note_jobs(directory: Path, jobs: Sequence[JobOverrides], resume: bool) -> No
     where = f"hydra.sweep.dir={directory}"
     file = directory / JOBS
     now = [[one for one in job if key_of(one) not in IGNORED] for job in jobs]
-    before: list[list[str]] = []
-    if file.exists():
-        before = read_jobs(file)
+    before = read_jobs(file) if file.exists() else []
     for number, (old, new) in enumerate(zip(before, now, strict=False)):
         if old != new:
             raise InputError(
@@ -122,7 +121,7 @@ def is_searched(hydra: HydraConf) -> bool:
 def objective(directory: Path, wanted: str | Sequence[str]) -> float | tuple[float, ...]:
     """Return the values of the keys `wanted` in a run's summary, or raise InputError."""
     summary = read_summary(directory)
-    if "planner" not in summary:
+    if not is_of_run(summary):
         raise InputError("planner=comparison: an optimising sweeper needs a single planner")
     numbers = {key: float(value) for key, value in numbers_of(summary).items()}
     keys = [wanted] if isinstance(wanted, str) else list(wanted)

@@ -13,7 +13,7 @@ from hydra.plugins.sweeper import Sweeper
 from omegaconf import OmegaConf
 
 from lab.common.errors import InputError
-from lab.runs.run_directory import SUMMARY, read_summary
+from lab.runs.run_directory import SUMMARY, read_summary, write_summary
 from lab.sweeps.sweep import objective
 
 SHORT = ("experiment=speech_small", "horizon_s=10", "figures=false", "planner=greedy")
@@ -131,3 +131,9 @@ def test_hydras_own_sweeper_runs_every_combination(compass):
     status, out, _ = compass(*SHORT, "hydra/sweeper=basic", "seed=0,1", "hydra.sweep.dir=here")
     assert status == 0
     assert out.count("job ") == 2
+
+
+def test_a_planner_named_planner_does_not_make_a_comparison_a_run(made, tmp_path):
+    write_summary(tmp_path, {"planner": read_summary(made / "0")})
+    with pytest.raises(InputError, match="needs a single planner"):
+        objective(tmp_path, "service_goodput_mean")

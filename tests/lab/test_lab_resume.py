@@ -10,12 +10,13 @@ from frail import frail, killed, tables
 
 from lab import run
 from lab.common.errors import InputError
-from lab.runs.resume import Checkpoint, clear
+from lab.runs.resume import Checkpoint, check_versions, clear
 from lab.runs.run_directory import (
     CHECKPOINT,
     CONFIG,
     LOCK,
     SUMMARY,
+    TakenError,
     held,
     never_ran,
     planner_directories,
@@ -221,6 +222,14 @@ def test_a_run_of_another_version_is_not_gone_on_with(compass, finished):
     del older["versions"]  # as before versions were noted
     write_summary(Path("here"), older)
     assert compass(*again)[0] == 0
+
+
+@pytest.mark.usefixtures("finished")
+def test_a_comparison_of_another_version_may_have_a_planner_named_status():
+    other = summary("here") | {"versions": versions() | {"numpy": "1.0"}}
+    write_summary(Path("here"), {"status": other})
+    with pytest.raises(TakenError, match="another version wrote it"):
+        check_versions("here", Path("here"))
 
 
 @pytest.mark.usefixtures("broken")
