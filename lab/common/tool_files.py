@@ -11,6 +11,7 @@ import polars as pl
 from hardware_models.tables import read_file
 from lab.common.errors import InputError
 
+VLLM = "vllm bench serve"
 SPACE = re.compile(r"\s*")
 CONCURRENCY = "Concurrency"
 
@@ -41,6 +42,17 @@ def json_objects(path: Path, what: str) -> Iterator[Mapping[str, Any]]:
             raise InputError(f"{path}: must contain JSON objects, as {what} writes them")
         yield result
         at = _after_space(text, end)
+
+
+def vllm_batch(path: Path, result: Mapping[str, Any], given: int | None) -> int:
+    """Return the batch size of a result of vLLM: the given one, or else its largest concurrency."""
+    batch = result.get("max_concurrency") if given is None else given
+    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
+        raise InputError(
+            f"{path}: max_concurrency is {json.dumps(batch)}, so the batch is unknown; run with "
+            "--max-concurrency, or give --batch"
+        )
+    return batch
 
 
 def _after_space(text: str, at: int) -> int:

@@ -18,14 +18,12 @@ from typing import Any
 import polars as pl
 
 from lab.common.errors import InputError
-from lab.common.tool_files import json_objects, perf_analyzer_row, text_of
+from lab.common.tool_files import VLLM, json_objects, perf_analyzer_row, text_of, vllm_batch
 from lab.hardware_tools.measured_rows import Given, Row, gpu_latency_row, provenance
 
 US_PER_MS = 1e3
 NS_PER_MS = 1e6
 MS_PER_S = 1e3
-
-VLLM = "vllm bench serve"
 
 INFER, QUEUE, P50 = "Server Compute Infer", "Server Queue", "p50 latency"
 
@@ -76,12 +74,6 @@ def _vllm_row(path: Path, result: Mapping[str, Any], given: Given) -> Row:
                 f"{path}: {name} must be a number above 0, as in a result of vllm bench serve; "
                 f"it is {json.dumps(value)}"
             )
-    batch = result.get("max_concurrency") if given.batch is None else given.batch
-    if not isinstance(batch, int):
-        raise InputError(
-            f"{path}: max_concurrency is {json.dumps(batch)}, so the batch is unknown; run with "
-            "--max-concurrency, or give --batch"
-        )
     completed = result["completed"]
     prompt_tokens, output_tokens = (round(result[name] / completed) for name in NEEDED[1:])
     ttft_ms, tpot_ms = (result[name] for name in LATENCIES)
@@ -94,7 +86,7 @@ def _vllm_row(path: Path, result: Mapping[str, Any], given: Given) -> Row:
         "gpu": given.gpu,
         "tensor_parallel": given.tensor_parallel,
         "prompt_tokens": prompt_tokens,
-        "batch": batch,
+        "batch": vllm_batch(path, result, given.batch),
         "output_tokens": output_tokens,
         "ttft_ms": ttft_ms,
         "tpot_ms": tpot_ms,

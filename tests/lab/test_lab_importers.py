@@ -184,6 +184,7 @@ def test_bad_input_is_told_in_one_sentence(refused, words, message):
     [
         ({"completed": 0}, "completed must be a number above 0, .* it is 0"),
         ({"median_ttft_ms": None}, "median_ttft_ms must be a number above 0, .* it is null"),
+        ({"max_concurrency": True}, "max_concurrency is true, so the batch is unknown"),
         ({"total_input_tokens": "many"}, 'total_input_tokens must be .* it is "many"'),
     ],
 )

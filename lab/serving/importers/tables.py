@@ -8,7 +8,6 @@
   https://github.com/vllm-project/vllm/blob/main/vllm/benchmarks/serve.py
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from math import isfinite
@@ -19,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from lab.common.errors import InputError
-from lab.common.tool_files import json_objects, perf_analyzer_row
+from lab.common.tool_files import VLLM, json_objects, perf_analyzer_row, vllm_batch
 from lab.serving.pipeline import operator_name
 from lab.serving.predicting.service_tables import (
     CORES,
@@ -45,7 +44,6 @@ INPUT, OUTPUT = "Server Compute Input", "Server Compute Output"
 PARTS = (SEND, NETWORK, QUEUE, INPUT, INFER, OUTPUT, RECEIVE)
 PERCENTILES = {0.5: "p50 latency", 0.9: "p90 latency", 0.95: "p95 latency", 0.99: "p99 latency"}
 
-VLLM = "vllm bench serve"
 FIRST, NEXT = "first_token", "next_token"
 ARRIVALS = "arrivals"
 DETAILED = "run with --save-result --save-detailed"
@@ -169,12 +167,7 @@ def vllm_tables(
         known = model or result.get("model_id")
         if not isinstance(known, str):
             raise InputError(f"{path}: has no model_id; name the model by --model")
-        size = batch or result.get("max_concurrency")
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise InputError(
-                f"{path}: max_concurrency is {json.dumps(size)}, so the batch is unknown; run with "
-                "--max-concurrency, or give --batch"
-            )
+        size = vllm_batch(path, result, batch)
         first_s, next_s = _token_times(path, result)
         for what, times_s in ((FIRST, first_s), (NEXT, next_s)):
             same = {"operator": f"{operator_name(known)}_{what}", "batch": size}
