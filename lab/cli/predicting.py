@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from lab.cli.arguments import number, whole
 from lab.cli.options.serving import check_alone
 from lab.common.console import say, show_rows, warn
 from lab.common.errors import InputError, choices
@@ -36,7 +37,7 @@ from lab.serving.predicting.service_tables import (
 
 OK = 0
 MOST_SEEDS = 1000
-SERVED = {"replicas": int, "max_batch": int, "max_wait_s": float}
+SERVED = {"replicas": whole, "max_batch": whole, "max_wait_s": number}
 """What of an operator can be predicted otherwise than it was served."""
 
 
@@ -129,9 +130,8 @@ def changed(observation: Observation, overrides: Sequence[str]) -> Observation:
             raise InputError(f"{word}: there is no key {what}; {choices(what, SERVED)}")
         try:
             operators[name][what] = SERVED[what](text)
-        except ValueError:
-            kind = "a whole number" if SERVED[what] is int else "a number"
-            raise InputError(f"{word}: must be {kind}") from None
+        except argparse.ArgumentTypeError as error:
+            raise InputError(f"{key}{error}") from None
         try:
             check_served(**{key: operators[name][key] for key in SERVED})
         except ValueError as error:

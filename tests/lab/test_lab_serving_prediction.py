@@ -285,6 +285,10 @@ def test_cells_are_shown_the_worst_first_with_a_summary(pair, capsys):
             "one.replicas=many: must be a whole number",
         ),
         (
+            ["predict", "o0", "one.max_batch=1_0", "--tables=true", "--out=x"],
+            "one.max_batch=1_0: must be a whole number",
+        ),
+        (
             ["predict", "o0", "one.replicas=0", "--tables=true", "--out=x"],
             "one.replicas=0: must be from 1 to 64",
         ),
