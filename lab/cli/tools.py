@@ -14,10 +14,9 @@ from typing import Any, NoReturn
 
 from hardware_models.errors import TableError, UnknownNameError
 from lab.cli.arguments import REFUSED, ArgumentParser
-from lab.cli.options.course import add_leaderboard
 from lab.cli.options.hardware import add_tools_on_hardware
 from lab.cli.options.live import add_animate, add_app, add_mcp
-from lab.cli.options.runs import add_tools_on_runs
+from lab.cli.options.runs import add_leaderboard, add_tools_on_runs
 from lab.cli.options.serving import add_observe, add_predict_and_compare
 from lab.cli.options.what_if import add_atlas, add_what_if
 from lab.common import options
