@@ -12,16 +12,20 @@ import signal
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import lab
-from lab.common.errors import InputError
+from lab.common.errors import COMPOSING, InputError, one_line, printable, raised_by
 from lab.common.orphans import end_with
 
-FAILED = 1
+OK, FAILED = 0, 1
+OF_RUN = "planner"
+"""The key of a planner in the configuration of a run; the check has no other keys."""
 MOST_S = 1e6
 """Largest time limit of a check in seconds."""
 GRACE_S = 5.0
@@ -104,7 +108,6 @@ def answer() -> None:
     end_with(int(parent))
     with Path(place, "stack").open("w") as stack:
         faulthandler.dump_traceback_later(float(limit_s), exit=True, file=stack)
-        from lab.cli.checks import check
         from lab.cli.tools import reported
         from sim.planning.guard import end_process, exits_refused
 
@@ -112,3 +115,35 @@ def answer() -> None:
             status = reported(partial(check, target, parameters), "check-planner")
         Path(place, "status").write_text(str(status))
         end_process(status)  # Threads that the planner started can still run.
+
+
+def check(target: str, parameters: Sequence[str]) -> int:
+    """Check a planner in this process; print the first violation of its contract, if any."""
+    from omegaconf import OmegaConf
+
+    from lab.config.targets import build
+    from sim.api.planner import Planner
+    from sim.conformance import check_planner as conformance
+
+    for pair in parameters:
+        if "=" not in pair:
+            raise InputError(f"{pair}: not a parameter; write KEY=VALUE")
+        if pair.startswith(f"{OF_RUN}."):
+            short = pair.removeprefix(f"{OF_RUN}.")
+            raise InputError(f"{pair}: names of parameters stand alone here; write {short}")
+        try:
+            OmegaConf.from_dotlist([pair])
+        except Exception as error:  # YAML and OmegaConf have no common class of errors.
+            if not raised_by(error, COMPOSING):
+                raise
+            reason = one_line(getattr(error, "problem", None) or f"{error}".partition("\n")[0])
+            raise InputError(f"{pair}: cannot be read as KEY=VALUE ({reason})") from None
+    node: Any = OmegaConf.to_container(OmegaConf.from_dotlist(list(parameters)))
+    planner = build({**node, "_target_": target}, OF_RUN, Planner)
+    try:
+        conformance.check_planner(planner)
+    except conformance.PlannerCheckError as error:
+        print(f"compass-lab: {printable(error)}", file=sys.stderr)
+        return FAILED
+    print(f"{target} keeps the contract of planners")
+    return OK

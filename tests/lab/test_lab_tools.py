@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hardware_models.errors import did_you_mean
-from lab.cli.checks import check
+from lab.cli.check_planner import check
 from lab.cli.tools import main, reported
 from lab.common import formatting as wording
 from lab.common.errors import InputError

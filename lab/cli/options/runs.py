@@ -80,7 +80,7 @@ def add_tools_on_runs(add: Add, tools: Any) -> None:
     agree = add(
         tools,
         "agree",
-        "checks.agree",
+        "agree.agree",
         "check that two data planes give the same results",
         "Runs a scenario on the event data plane, which is the reference, and on another one. "
         "Compares every request to the nanosecond and every row of every table. The other data "

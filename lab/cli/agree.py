@@ -1,58 +1,22 @@
-"""The tool ``agree`` of ``compass-lab``, and the check of ``check-planner``."""
+"""The tool ``agree`` of ``compass-lab``."""
 
 import argparse
 import sys
 import traceback
-from collections.abc import Sequence
-from typing import Any
-
-from omegaconf import OmegaConf
 
 from lab.common import console
-from lab.common.errors import COMPOSING, InputError, key_of, one_line, printable, raised_by, shown
+from lab.common.errors import key_of, printable, shown
 from lab.common.formatting import number
 from lab.config import preflight
 from lab.config.compose import compose, set_up
 from lab.config.overrides import overrides_of
-from lab.config.targets import build
 from lab.runs import agreement
 from lab.runs.agreement import DataPlaneError, Difference, data_plane_name
 from lab.runs.warm_up import warm_up
-from sim.api.planner import Planner
-from sim.conformance import check_planner as conformance
-from sim.conformance.check_planner import PlannerCheckError
 
 OK, FAILED = 0, 1
-OF_RUN = "planner"
-"""The key of a planner in the configuration of a run; the check has no other keys."""
 LEAST_S = 0.5
 """Seconds below which a ratio of times says little: loading compiled functions takes as long."""
-
-
-def check(target: str, parameters: Sequence[str]) -> int:
-    """Check that a planner keeps its contract; print the first violation, if any."""
-    for pair in parameters:
-        if "=" not in pair:
-            raise InputError(f"{pair}: not a parameter; write KEY=VALUE")
-        if pair.startswith(f"{OF_RUN}."):
-            short = pair.removeprefix(f"{OF_RUN}.")
-            raise InputError(f"{pair}: names of parameters stand alone here; write {short}")
-        try:
-            OmegaConf.from_dotlist([pair])
-        except Exception as error:  # YAML and OmegaConf have no common class of errors.
-            if not raised_by(error, COMPOSING):
-                raise
-            reason = one_line(getattr(error, "problem", None) or f"{error}".partition("\n")[0])
-            raise InputError(f"{pair}: cannot be read as KEY=VALUE ({reason})") from None
-    node: Any = OmegaConf.to_container(OmegaConf.from_dotlist(list(parameters)))
-    planner = build({**node, "_target_": target}, OF_RUN, Planner)
-    try:
-        conformance.check_planner(planner)
-    except PlannerCheckError as error:
-        print(f"compass-lab: {printable(error)}", file=sys.stderr)
-        return FAILED
-    print(f"{target} keeps the contract of planners")
-    return OK
 
 
 def agree(options: argparse.Namespace) -> int:
