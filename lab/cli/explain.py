@@ -13,7 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from lab.cli.arguments import WHOLE, named_values
-from lab.common.errors import InputError, check_png, no_directory, one_line, short, why_not
+from lab.common.errors import InputError, check_png, no_directory, short, why_not
 
 if TYPE_CHECKING:
     from textwrap import TextWrapper
@@ -206,19 +206,13 @@ def trace(options: argparse.Namespace) -> int:
     """Write the requests of a run as a trace for Perfetto and as a picture."""
     if not options.directory.is_dir():
         raise InputError(f"DIR={options.directory}: {no_directory(options.directory)}")
-    import polars as pl
-
     from lab.common.console import say
+    from lab.reporting.damaged import reading
     from lab.reporting.trace import read_trace, run_of, write_trace
-    from lab.runs.run_directory import check_parts
 
     run = run_of(options.directory, options.planner)
-    try:
+    with reading("DIR", run):
         read = read_trace(run, options.from_s, options.to_s, options.query)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        check_parts(run)
-        first = one_line(str(error).partition("\n")[0])
-        raise InputError(f"DIR={run}: its tables cannot be read ({first})") from None
     try:
         lines = write_trace(run, *read)
     except OSError as error:

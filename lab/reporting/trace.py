@@ -158,12 +158,12 @@ def _requests(run: Path, start_s: float, end_s: float, queries: list[int]) -> pl
     named = interval or f"DIR={run}"
     if end_s < start_s:
         raise InputError(f"{named}: --to is before --from")
-    parts = run / REQUESTS
-    if not parts.is_dir():
+    parts = sorted((run / REQUESTS).glob("part-*.parquet"))
+    if not parts:
         raise InputError(
             f"DIR={run}: has no table of requests; simulate the run with requests=true"
         )
-    every = scan_parts(sorted(parts.glob("part-*.parquet")))
+    every = scan_parts(parts)
     if queries:  # Open queries have requests, but no row in the table of queries.
         known = pl.concat([each.select("query") for each in (every, scan(run, "queries"))])
         numbers = known.unique().collect()["query"].sort()

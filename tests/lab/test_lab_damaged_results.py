@@ -153,6 +153,23 @@ def test_a_part_of_another_shape_is_named(spoil, said, intact, refused):
     assert said in printed
 
 
+def test_an_animation_names_what_it_cannot_read(run, tmp_path, refused):
+    results = shutil.copytree(run, tmp_path / "results")
+    file = results / "windows" / "part-00000.parquet"
+    later = results / "windows" / "part-00001.parquet"
+    later.write_bytes(b"PAR1")
+    assert f"{later}: is not a valid Parquet file" in refused("animate", results)
+    later.unlink()
+    pl.read_parquet(file).drop("query").write_parquet(file)
+    assert f"RUN={results}: its tables cannot be read (" in refused("animate", results)
+
+
+def test_a_trace_of_an_empty_table_says_how_to_get_one(run, tmp_path, refused):
+    results = shutil.copytree(run, tmp_path / "results")
+    (results / "requests").mkdir(exist_ok=True)
+    assert "simulate the run with requests=true" in refused("trace", results)
+
+
 @pytest.mark.parametrize("content", [b"3", b"a: 1", b"- 1", b"\xff", b"[", b"a: 2001-99-99"])
 def test_a_list_of_jobs_of_another_shape_is_named(content, tmp_path):
     file = tmp_path / "jobs.yaml"

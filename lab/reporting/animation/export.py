@@ -11,6 +11,7 @@ from markupsafe import Markup, escape
 from lab.analysis.run_data import events
 from lab.common.errors import InputError
 from lab.reporting.animation.scene import MOST_QUERIES, TABLES, Scene, scene
+from lab.reporting.damaged import reading
 from lab.reporting.render import render
 from lab.runs.api import Result
 from lab.runs.run_directory import SUMMARY, read_run_summary, scan
@@ -92,9 +93,10 @@ def of_run(run: Path) -> tuple[Scene, str]:
     if not (run / SUMMARY).is_file():
         raise InputError(f"RUN={run}: has no {SUMMARY}, so it is no directory of a run")
     summary: Mapping[str, Any] = read_run_summary(run)
-    tables = {name: scan(run, name).collect() for name in TABLES}
     title = f"{run.resolve().name}: {summary['planner']}, seed {summary['seed']}"
-    made = scene(tables, title, float(summary["simulated_s"]), events(run))
+    with reading("RUN", run):
+        tables = {name: scan(run, name).collect() for name in TABLES}
+        made = scene(tables, title, float(summary["simulated_s"]), events(run))
     return made, _note(made, summary)
 
 
