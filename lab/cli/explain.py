@@ -7,7 +7,6 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from math import isnan
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -119,7 +118,7 @@ def regret(options: argparse.Namespace) -> int:
     """Examine the decisions of a run, and print them by their regret, the largest first."""
     if not options.run.is_dir():
         raise InputError(f"RUN={options.run}: {no_directory(options.run)}")
-    if isnan(options.hours) or options.hours < 0:
+    if options.hours < 0:
         raise InputError(f"--hours {options.hours}: must be 0 or more")
     if options.rows < 0:
         raise InputError(f"--rows {options.rows}: must be 0 or more")
