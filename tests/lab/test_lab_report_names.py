@@ -12,7 +12,13 @@ from lab.analysis.settings import planner_names, short_texts, swept_keys
 from lab.analysis.sweep_analysis import analyse
 from lab.cli.tools import main
 from lab.config.allowed import unit_of
-from lab.reporting.drawings.planners import by_key, planners_compared, trade_offs, trade_offs_text
+from lab.reporting.drawings.planners import (
+    by_key,
+    forest,
+    planners_compared,
+    trade_offs,
+    trade_offs_text,
+)
 from lab.runs.run_directory import read_summary
 
 
@@ -128,6 +134,14 @@ def test_the_text_on_trade_offs_says_what_is_drawn(sweep, monkeypatch):
     apart = replace(analysis, pareto_pooled=analysis.pareto_pooled.clear())
     assert trade_offs_text(apart) == "Shown: 1 of 2 settings."
     assert len(trade_offs(apart).axes) == 2
+
+
+def test_a_planner_that_the_first_setting_lacks_is_in_the_legend_of_differences(sweep):
+    for number in (0, 1):  # the seeds at a rate of 0.1, which is the second setting
+        other = shutil.copytree(sweep / str(number), sweep / str(number + 8))
+        spoil(other, planner="Third")
+    [legend] = forest(analyse(read_sweep(sweep)), "Greedy").legends
+    assert "minus Third" in [text.get_text() for text in legend.get_texts()]
 
 
 def test_a_panel_says_how_many_points_it_lacks(sweep):

@@ -129,7 +129,8 @@ def _dots(analysis: Analysis, frame: pl.DataFrame, key: str, values: Sequence[An
             for place, value in enumerate(values):
                 found = frame.filter(pl.col(key) == value, metric=metric.name, planner=planner)
                 y = at if alone else place_of(place, at, len(planners))
-                _dot(axes, found, y, look, label_of(planner) if place == 0 else "")
+                label = label_of(planner) if place == 0 else ""
+                _dot(axes, found.drop_nulls("mean"), "mean", y, look, label, ms=5.5)
         name_places(axes, list(map(wrapped, labels)), lines=not alone)
         _name(axes, metric, frame, key)
         low, high = axes.dataLim.intervalx
@@ -144,15 +145,20 @@ def _dots(analysis: Analysis, frame: pl.DataFrame, key: str, values: Sequence[An
     return figure
 
 
-def _dot(axes: Axes, rows: pl.DataFrame, y: float, look: Mapping[str, Any], label: str) -> None:
-    shape = {"color": look["color"], "marker": look["marker"]}
-    if rows.is_empty() or rows["mean"][0] is None:
-        axes.plot([], [], ls="", label=label, **shape)
-        return
-    low, high = rows["low"][0], rows["high"][0]
-    if low is not None:
+def _dot(
+    axes: Axes,
+    rows: pl.DataFrame,
+    column: str,
+    y: float,
+    look: Mapping[str, Any],
+    label: str,
+    **more: Any,
+) -> None:
+    """Draw a column of the only row, if there is one, with its interval."""
+    for low, high in rows.select("low", "high").drop_nulls().rows():
         axes.plot([low, high], [y, y], color=look["color"], lw=2)
-    axes.plot([rows["mean"][0]], [y], ls="", ms=5.5, label=label, **shape)
+    shape = {"color": look["color"], "marker": look["marker"], **more}
+    axes.plot(rows[column], [y] * rows.height, ls="", label=label, **shape)
 
 
 def _name(axes: Axes, metric: Metric, frame: pl.DataFrame, key: str) -> None:
@@ -220,23 +226,9 @@ def forest(analysis: Analysis, best: str) -> Figure:
     ):
         for place, setting in enumerate(settings):
             rows = found.filter(setting=setting, other=planner)
-            if rows.is_empty():
-                continue
             y = place_of(place, at, len(planners)) if several else at
-            row = rows.row(0, named=True)
-            if row["low"] is not None:
-                axes.plot([row["low"], row["high"]], [y, y], color=look["color"], lw=2)
-            axes.plot(
-                [row["difference"]],
-                [y],
-                ls="",
-                marker=look["marker"],
-                color=look["color"],
-                mec="black",
-                mew=0.6,
-                ms=6,
-                label=f"minus {label_of(planner)}" if place == 0 else "",
-            )
+            label = f"minus {label_of(planner)}" if place == 0 else ""
+            _dot(axes, rows, "difference", y, look, label, mec="black", mew=0.6, ms=6)
     ticks = labels if several else [wrapped(label_of(name)) for name in planners]
     name_places(axes, ticks, lines=several)
     about = "paired over seeds, with 95 % intervals"
