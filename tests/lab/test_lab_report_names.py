@@ -136,12 +136,17 @@ def test_the_text_on_trade_offs_says_what_is_drawn(sweep, monkeypatch):
     assert len(trade_offs(apart).axes) == 2
 
 
-def test_a_planner_that_the_first_setting_lacks_is_in_the_legend_of_differences(sweep):
+def test_a_planner_that_the_first_setting_lacks_is_in_legends(sweep):
     for number in (0, 1):  # the seeds at a rate of 0.1, which is the second setting
         other = shutil.copytree(sweep / str(number), sweep / str(number + 8))
         spoil(other, planner="Third")
-    [legend] = forest(analyse(read_sweep(sweep)), "Greedy").legends
-    assert "minus Third" in [text.get_text() for text in legend.get_texts()]
+    analysis = analyse(read_sweep(sweep))
+    for name, figure in {
+        "minus Third": forest(analysis, "Greedy"),
+        "Third": trade_offs(analysis),
+    }.items():
+        [legend] = figure.legends
+        assert name in [text.get_text() for text in legend.get_texts()]
 
 
 def test_a_panel_says_how_many_points_it_lacks(sweep):

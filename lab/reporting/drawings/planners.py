@@ -269,11 +269,10 @@ def trade_offs(analysis: Analysis) -> Figure:
             axes.set_ylabel(GOODPUT.title)
             axes.set_xlabel(metric.title)
             name_setting(axes, name, 32)
-    first = grid[0, 0]
     if hollow:
         look = {"mfc": "white", "mew": 1.6, "ms": 7.5, "color": GREY}
-        first.plot([], [], "o", label="hollow: dominated", **look)
-    legend(figure, first)
+        grid[0, 0].plot([], [], "o", label="hollow: dominated", **look)
+    legend(figure, *grid.flat)
     return figure
 
 
