@@ -19,7 +19,7 @@ from lab.runs.run_directory import write_aside
 from lab.serving.client import Sent
 from lab.serving.noise import SCHEMA as NOISE_SCHEMA
 from lab.serving.payloads import Payload
-from lab.serving.pipeline import is_name
+from lab.serving.pipeline import check_operator, is_name
 from lab.serving.timing import Visit, names, placed, visits_of
 from scenarios.applications.pipeline import ANSWER
 from sim.dataplane.base.interface import COMPLETED
@@ -85,11 +85,12 @@ def read_observation(directory: Path) -> Observation:
     ):
         raise InputError(f"{path}: pipeline.operators must be a list of mappings with a name")
     # The application of an observation has files of these names, and it can be a stranger's.
-    for name in (pipeline.get("name"), *(each["name"] for each in operators)):
-        if name is not None and not is_name(name):
-            raise InputError(
-                f"{path}: {short(name)}: a name must have lower-case letters, digits and _ only"
-            )
+    if (name := pipeline.get("name")) is not None and not is_name(name):
+        raise InputError(
+            f"{path}: {short(name)}: a name must have lower-case letters, digits and _ only"
+        )
+    for each in operators:
+        check_operator(f"{path}: {short(each['name'])}", each["name"])
     found = Observation(
         description,
         read_table(directory / TABLE, WHOLE),

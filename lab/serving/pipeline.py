@@ -22,6 +22,7 @@ from lab.common.yaml_files import check_yaml, parsed, read_text, why_not_yaml
 from lab.config.targets import build
 from lab.config.trust import check_file
 from lab.serving.payloads import Payloads
+from scenarios.applications.pipeline import ANSWER
 
 KEYS = ("name", "payloads", "operators")
 NAME = "[a-z][a-z0-9_]*"
@@ -192,8 +193,7 @@ def build_pipeline(tree: Mapping[str, Any]) -> Pipeline:
 
 def _stage(name: Any, node: Any) -> Stage:
     key = f"operators.{name}"
-    if not is_name(name):
-        raise InputError(f"{key}: a name must have lower-case letters, digits and _ only")
+    check_operator(key, name)
     if not isinstance(node, dict) or "operator" not in node:
         raise InputError(f"{key}.operator: is missing; name its class by {key}.operator._target_")
     path = f"{Stage.__module__}.{Stage.__qualname__}"
@@ -206,10 +206,21 @@ def is_name(value: object) -> bool:
     return isinstance(value, str) and fullmatch(NAME, value) is not None
 
 
+def check_operator(key: str, name: object) -> None:
+    """Raise InputError if a value cannot be the name of an operator, and so of columns."""
+    if not is_name(name):
+        raise InputError(
+            f"{key}: a name must have lower-case letters, digits and _ only, and begin with a "
+            "letter"
+        )
+    if name == ANSWER:
+        raise InputError(f"{key}: tables call the way of the answer so; choose another name")
+
+
 def operator_name(text: str) -> str:
     """Return a name of another tool as the name of an operator: lower-case letters, digits, _."""
     name = sub("[^a-z0-9]+", "_", text.lower()).strip("_")
-    return name if is_name(name) else f"op_{name}"
+    return name if is_name(name) and name != ANSWER else f"op_{name}"
 
 
 def why(error: BaseException) -> str:

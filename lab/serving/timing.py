@@ -9,7 +9,8 @@ operator ``detect``, a service can send any of::
 
 ``start`` is the moment at which the batch began, on the monotonic clock of the service's host. The
 client uses it only where it lies between the sending of the request and its answer, which is how
-it recognises that both are on one host.
+it recognises that both are on one host. An operator cannot be named ``answer``: tables call the way
+of the answer so.
 """
 
 import re
@@ -17,12 +18,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from scenarios.applications.pipeline import ANSWER
+
 HEADER = "Server-Timing"
 METRIC = re.compile(
     r"\s*([!#$%&'*+.^_`|~\w-]+)((?:\s*;\s*[\w-]+\s*(?:=\s*(?:\"(?:[^\"\\]|\\.)*\"|[^\s;,\"]*))?)*)\s*(?:,|$)"
 )
 PARAMETER = re.compile(r";\s*([\w-]+)\s*(?:=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s;,\"]*)))?")
-STAGE = re.compile(r"([a-z][a-z0-9_]*)\.(transfer|queueing|batching|compute|cpu|start)")
+STAGE = re.compile(
+    rf"(?!{ANSWER}\.)([a-z][a-z0-9_]*)\.(transfer|queueing|batching|compute|cpu|start)"
+)
 MS = 1e3
 MOST_TEXT = 20_000
 

@@ -189,6 +189,11 @@ def test_a_name_that_would_lead_to_files_elsewhere_is_refused(tmp_path, told):
         read_observation(tmp_path)
 
 
+def test_an_operator_named_answer_is_passed_over():
+    told = visits_of("answer.compute;dur=1, read.compute;dur=2")
+    assert told == {"read": Visit(compute_s=0.002)}
+
+
 def test_core_times_are_those_of_proc_stat():
     # user nice system idle iowait irq softirq steal guest guest_nice
     text = "cpu  100 10 50 800 20 3 7 10 5 0\ncpu0 1 2 3 4 5 6 7 8\n"

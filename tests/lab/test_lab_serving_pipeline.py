@@ -64,6 +64,7 @@ def test_a_pipeline_describes_all_knobs(tmp_path):
         ("operators={}", "must be a mapping with at least one operator"),
         ("operator=1", "operator: a pipeline has no such key; choose one of"),
         ("name=A b", "name=A b: must have lower-case letters"),
+        ("operators={answer: {}}", "operators.answer: tables call the way of the answer so"),
         ("operators.one", "must be KEY=VALUE"),
         ("name=[", "is not a value in YAML"),
         ("name=2020-13-45", "name=2020-13-45: is not a value in YAML: month must be in 1..12"),

@@ -151,6 +151,10 @@ def test_leaf_spans_are_operators_in_the_order_of_their_starts(capsys, tmp_path)
     spans = [root(), span("GET z", 10, 20), span("a.b", 30, 40, "inner"), span("inner", 25, 45)]
     found, _ = imported(capsys, tmp_path / "o", written(tmp_path, *spans))
     assert found.operators == ["get_z", "a_b"]
+    spans = [root(), span("answer", 10, 20)]
+    found, _ = imported(capsys, tmp_path / "p", written(tmp_path, *spans))
+    assert found.operators == ["op_answer"]
+    assert found.requests["op_answer_transfer_s"].to_list() == pytest.approx([0.01])
 
 
 def test_an_operator_that_a_request_skips_is_null_and_can_be_calibrated(capsys, tmp_path):
@@ -253,6 +257,7 @@ def test_spans_that_tell_no_request_are_refused(capsys, tmp_path, spans, message
     [
         (["--operator", "read=raed"], "--operator read=raed: no span has this name.*'read'"),
         (["--operator", "Read=read"], "--operator Read=...: a name must have lower-case"),
+        (["--operator", "answer=read"], "--operator answer=...: tables call the way of the answer"),
         (["--operator", "a=read", "--operator", "b=read"], "names a span of two operators"),
         (["--attribute", "bach=n"], "--attribute bach=...: no such part.*'batch'"),
         (["--operator", "read"], "--operator=read: must have the form NAME=SPAN"),

@@ -19,7 +19,7 @@ from lab.common.errors import InputError, choices, short
 from lab.serving.importers.otlp import Span
 from lab.serving.noise import SCHEMA as NOISE_SCHEMA
 from lab.serving.observation import Observation, Passed, passed_table
-from lab.serving.pipeline import is_name, operator_name
+from lab.serving.pipeline import check_operator, operator_name
 from lab.serving.predicting.batches import Jobs
 from lab.serving.timing import Visit
 from lab.version import versions
@@ -50,11 +50,7 @@ class SpanNames:
 
     def __post_init__(self) -> None:
         for operator in self.operators:
-            if not is_name(operator):
-                raise InputError(
-                    f"--operator {operator}=...: a name must have lower-case letters, digits and _ "
-                    "only, and begin with a letter"
-                )
+            check_operator(f"--operator {operator}=...", operator)
         spans = list(self.operators.values())
         for operator, name in self.operators.items():
             if spans.count(name) > 1:
