@@ -29,7 +29,7 @@ class RegretFile:
             kept = json.loads(self.path.read_text(encoding="utf-8"))
             regrets = read_regrets(kept)
             mismatch = version_mismatch(kept["versions"])
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, RecursionError) as error:
             raise InputError(
                 f"{self.path}: is damaged ({type(error).__name__}); delete it to start again"
             ) from None

@@ -133,7 +133,12 @@ def test_the_command_says_what_it_did_not_examine_and_explain_shows_regrets(
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
-    [("{", "is damaged"), ('{"config": "other"}', "is damaged"), ("other", "another config")],
+    [
+        ("{", "is damaged"),
+        ("[" * 100_000, "is damaged"),
+        ('{"config": "other"}', "is damaged"),
+        ("other", "another config"),
+    ],
 )
 def test_a_file_that_is_not_of_the_run_is_refused(
     directory, examined, capsys, refused, tmp_path, content, sentence
