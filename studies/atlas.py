@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from scipy.stats import binomtest
 
 from lab.atlas.advice import best_share, share, shares, tree, verdicts, with_a_best, words_of
 from lab.atlas.axes import AXES, Ordered
@@ -79,9 +80,7 @@ def page() -> str:
         ],
         words_of=words_of,
         shown=SHOWN,
-        rerun=None
-        if rerun is None
-        else {each: int((rerun["again"] == each).sum()) for each in Again},
+        rerun=None if rerun is None else _counted(rerun),
         reversals=[] if reversals is None else [*map(_reversed, reversals.iter_rows(named=True))],
     )
     return text.rstrip() + "\n"
@@ -117,6 +116,16 @@ def draw() -> list[Path]:
             for path in draw_pairs(found, metric, made.plan.planners, PICTURES / metric, pairs)
         ),
     ]
+
+
+def _counted(rerun: pl.DataFrame) -> dict[str, float]:
+    """Return how many cells got which verdict again, and the bounds of the share with the same.
+
+    The bounds are those of `lab.atlas.advice.best_share`.
+    """
+    counts = {str(each): int((rerun["again"] == each).sum()) for each in Again}
+    same = binomtest(counts[Again.SAME], len(rerun)).proportion_ci()
+    return {**counts, "cells": len(rerun), "low": float(same.low), "high": float(same.high)}
 
 
 def _shares(found: pl.DataFrame, planners: tuple[str, ...], metric: str) -> Iterator[list[str]]:

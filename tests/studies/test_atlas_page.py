@@ -12,6 +12,7 @@ from lab.analysis.sequential import Looks
 from lab.atlas.advice import verdicts
 from lab.atlas.axes import design
 from lab.atlas.race import GOODPUT, PER_DOLLAR
+from lab.atlas.rerun import Again
 from lab.atlas.runs import ABOUT, RUNS, Atlas, Plan
 from studies import atlas
 
@@ -64,7 +65,12 @@ def test_the_page_says_who_is_best_where(tmp_path: Path, monkeypatch: pytest.Mon
     pl.DataFrame([{**reversed_, "ratio": None}]).write_parquet(
         tmp_path / "kept" / "reversals.parquet"
     )
-    assert "| `compass` | `greedy` | none of the tried changes |" in atlas.page()
+    again = [Again.SAME] * 9 + [Again.OTHER]
+    pl.DataFrame({"again": again}).write_parquet(tmp_path / "kept" / "rerun.parquet")
+    text = atlas.page()
+    assert "| `compass` | `greedy` | none of the tried changes |" in text
+    assert "10 random decided cells were rerun" in text
+    assert "9 of them have the same winner or tie: 90 % [55, 100]." in text
 
 
 def test_the_picture_of_all_scenes_is_drawn_with_the_page(
