@@ -70,7 +70,7 @@ def test_the_page_says_who_is_best_where(tmp_path: Path, monkeypatch: pytest.Mon
     text = atlas.page()
     assert "| `compass` | `greedy` | none of the tried changes |" in text
     assert "10 random decided cells were rerun" in text
-    assert "9 of them have the same winner or tie: 90 % [55, 100]." in text
+    assert "The winner or tie is the same in 9 of them, 90 % [55, 100]" in text
 
 
 def test_the_picture_of_all_scenes_is_drawn_with_the_page(
