@@ -11,9 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from scipy.stats import binomtest
 
-from lab.atlas.advice import best_share, share, shares, tree, verdicts, with_a_best, words_of
+from lab.atlas.advice import (
+    best_share,
+    share,
+    share_of,
+    shares,
+    tree,
+    verdicts,
+    with_a_best,
+    words_of,
+)
 from lab.atlas.axes import AXES, Ordered
 from lab.atlas.pictures import draw_pairs, draw_shares
 from lab.atlas.race import GOODPUT, METRICS, PER_DOLLAR
@@ -118,14 +126,11 @@ def draw() -> list[Path]:
     ]
 
 
-def _counted(rerun: pl.DataFrame) -> dict[str, float]:
-    """Return how many cells got which verdict again, and the bounds of the share with the same.
-
-    The bounds are those of `lab.atlas.advice.best_share`.
-    """
+def _counted(rerun: pl.DataFrame) -> dict[str, Any]:
+    """Return how many cells got which verdict again, and the share with the same, in percent."""
     counts = {str(each): int((rerun["again"] == each).sum()) for each in Again}
-    same = binomtest(counts[Again.SAME], len(rerun)).proportion_ci()
-    return {**counts, "cells": len(rerun), "low": float(same.low), "high": float(same.high)}
+    share = [f"{100 * each:.0f}" for each in share_of(counts[Again.SAME], len(rerun))]
+    return {**counts, "cells": len(rerun), "share": share}
 
 
 def _shares(found: pl.DataFrame, planners: tuple[str, ...], metric: str) -> Iterator[list[str]]:

@@ -82,18 +82,23 @@ def with_a_best(found: pl.DataFrame, metric: str) -> pl.DataFrame:
 
 
 def best_share(found: pl.DataFrame, planner: str, metric: str) -> tuple[float, float, float]:
-    """Return the share of cells `with_a_best` in which a planner wins or ties, and its bounds.
+    """Return the share of cells `with_a_best` in which a planner wins or ties, and its bounds."""
+    decided = with_a_best(found, metric)
+    if decided.is_empty():
+        return 0.0, 0.0, 1.0
+    named = decided[f"{metric}_best"].str.split(",").list.contains(planner)
+    return share_of(int(named.sum()), len(decided))
+
+
+def share_of(count: int, cells: int) -> tuple[float, float, float]:
+    """Return the share of some cells, of which there is at least one, and its bounds.
 
     The bounds are those of the 95 % interval of Clopper and Pearson (1934), "The use of confidence
     or fiducial limits illustrated in the case of the binomial". Cells of the design are more even
     than independent ones, so the interval is rather too wide.
     """
-    decided = with_a_best(found, metric)
-    if decided.is_empty():
-        return 0.0, 0.0, 1.0
-    named = decided[f"{metric}_best"].str.split(",").list.contains(planner)
-    test = binomtest(int(named.sum()), len(decided)).proportion_ci()
-    return float(named.sum() / len(decided)), float(test.low), float(test.high)
+    bounds = binomtest(count, cells).proportion_ci()
+    return count / cells, float(bounds.low), float(bounds.high)
 
 
 @dataclass(frozen=True)

@@ -50,9 +50,9 @@ class Hardware:
     def affordable_run(
         self, bench: ProfilingBench, configuration: Configuration, missing: Ints, budget_s: float
     ) -> ProfilingRun | None:
-        """Return the run on as many items as the budget allows, or None if it allows no item.
+        """Return the run on as many items as the budget allows.
 
-        Return None too if the boards cannot run the configuration.
+        Return None if it allows no item, or the boards cannot run the configuration.
         """
         try:
             factors = self.factors(configuration)

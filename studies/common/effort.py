@@ -42,8 +42,7 @@ class Part:
         self.rows: list[dict[str, Any]] = []
         self.looked = 0  # number of looks that have all their runs
         self.missing: list[Job] = []  # of the next look, seed by seed
-        self.mean_core_s = UNKNOWN_CORE_S  # of a run
-        self.at_once = 1  # runs for each process between two looks at the clock
+        self.mean_core_s: float | None = None  # of a run; None before the first one
         self.failure = ""  # why a run failed; the part then gets no more time
 
     def of_look(self, look: int) -> list[Job]:
@@ -59,7 +58,6 @@ class Part:
             rows = [row for row in found if row is not None]
             if rows:
                 self.mean_core_s = fsum(float(row["run_core_s"]) for row in rows) / len(rows)
-                self.at_once = AT_ONCE
             missing = [job for job, row in zip(jobs, found, strict=True) if row is None]
             self.missing = sorted(missing, key=lambda job: job.seed)
             if self.missing:
@@ -74,7 +72,8 @@ class Part:
     @property
     def next_core_s(self) -> float:
         """Estimated core seconds of the runs that the next look misses."""
-        return self.mean_core_s * len(self.missing)
+        mean_s = UNKNOWN_CORE_S if self.mean_core_s is None else self.mean_core_s
+        return mean_s * len(self.missing)
 
 
 class Effort:
@@ -124,9 +123,10 @@ class Effort:
                 f"{part.next_core_s:.0f} core seconds"
             )
             before = part.looked
+            at_once = 1 if part.mean_core_s is None else AT_ONCE
             while monotonic() < until and part.looked == before and not part.failure:
                 try:
-                    make(part.missing[: part.at_once * processes], processes, self._cache)
+                    make(part.missing[: at_once * processes], processes, self._cache)
                 except RunError as error:
                     part.failure = str(error)
                 part.load(self._cache)

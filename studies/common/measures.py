@@ -84,7 +84,7 @@ def curve(result: Result) -> Mapping[str, Any]:
     return {**totals(result), "cells": cells}
 
 
-def acceptances(result: Result) -> Mapping[str, Any]:
+def totals_with_floor(result: Result) -> Mapping[str, Any]:
     """Return `totals`, and the share of deployments with a true accuracy below the query's floor.
 
     The share, ``below_floor``, is None without deployments. They include those of plans that the

@@ -5,7 +5,7 @@ or moved by a similar step where that is out of range. In the last row, queries 
 accuracy, and the prior is not used.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import polars as pl
@@ -14,7 +14,7 @@ from lab.analysis.paired import by_scene, explained, mean_interval
 from lab.common.metrics import SHARE
 from lab.reporting.markdown import estimated, table
 from lab.run_cache.jobs import Job
-from studies.common.measures import acceptances
+from studies.common.measures import totals_with_floor
 from studies.common.metrics import GOODPUT
 from studies.common.study import Scale, refuse_planners
 
@@ -58,7 +58,7 @@ def jobs(scale: Scale) -> list[Job]:
         Job(
             (f"experiment={experiment}", "planner=compass", *words),
             seed,
-            acceptances,
+            totals_with_floor,
             {"scene": scene, "belief": belief, "planner": "compass"},
         )
         for scene, experiment in SCENES.items()
@@ -69,43 +69,42 @@ def jobs(scale: Scale) -> list[Job]:
 
 def lines(rows: pl.DataFrame) -> Iterator[str]:
     """Yield the lines of the page."""
-    scenes = rows["scene"].unique(maintain_order=True).to_list()
     alone = pl.col("belief") == ALONE
     moved = _against_default(rows.filter(~alone))
     apart = moved.filter((pl.col("low") > 1) | (pl.col("high") < 1))
     found = pl.concat([moved, _against_default(rows.filter(alone | (pl.col("belief") == DEFAULT)))])
     yield (
         "Goodput of Compass with the default beliefs, over that with each other belief. Below 1, "
-        f"the other belief is better. With other numbers, {len(apart)} of {len(moved)} intervals "
-        f"are on one side of 1, and {moved['p_holm'].lt(0.05).sum()} after Holm's correction "
-        "within each scene."
+        f"the other belief is better. Intervals with other numbers that exclude 1: {len(apart)} of "
+        f"{len(moved)}, and {moved['p_holm'].lt(0.05).sum()} after Holm's correction within each "
+        "scene."
     )
     yield ""
-    yield from table(
-        ["belief", *scenes],
-        (
-            [belief, *(_ratio(part.filter(scene=scene)) for scene in scenes)]
-            for [belief], part in found.group_by("planner", maintain_order=True)
-        ),
-    )
+    yield from _table(found, _ratio)
     yield from explained(found)
-    yield ""
     yield (
         "Share of deployments whose true accuracy is below the floor, mean over seeds with its "
         "interval. It includes plans that Compass only tries, because none is certain:"
     )
     yield ""
-    yield from table(
-        ["belief", *scenes],
-        (
-            [belief, *(_below(part.filter(scene=scene)) for scene in scenes)]
-            for [belief], part in rows.group_by("belief", maintain_order=True)
-        ),
-    )
+    yield from _table(rows, _below)
 
 
 def _against_default(rows: pl.DataFrame) -> pl.DataFrame:
-    return by_scene(rows.with_columns(planner="belief"), (GOODPUT,), DEFAULT, ["scene"])
+    found = by_scene(rows.with_columns(planner="belief"), (GOODPUT,), DEFAULT, ["scene"])
+    return found.rename({"planner": "belief"})
+
+
+def _table(rows: pl.DataFrame, cell: Callable[[pl.DataFrame], str]) -> Iterator[str]:
+    """Yield a table with a row for each belief, and a cell for each scene."""
+    scenes = rows["scene"].unique(maintain_order=True).to_list()
+    yield from table(
+        ["belief", *scenes],
+        (
+            [belief, *(cell(part.filter(scene=scene)) for scene in scenes)]
+            for [belief], part in rows.group_by("belief", maintain_order=True)
+        ),
+    )
 
 
 def _ratio(part: pl.DataFrame) -> str:

@@ -37,7 +37,7 @@ def test_tables_compare_the_default_with_each_belief_and_show_what_is_below_the_
         for seed in range(900, 906)
     )
     text = list(accuracy_prior.lines(rows))
-    assert "1 of 1 intervals are on one side of 1, and 1 after" in text[0]
+    assert "Intervals with other numbers that exclude 1: 1 of 1, and 1 after" in text[0]
     assert "| level=0.8 | 2 [2, 2] |" in text
     assert f"| {ALONE} | 3 [3, 3] |" in text
     assert "| default | 0.1 [0.1, 0.1] |" in text

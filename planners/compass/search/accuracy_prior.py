@@ -55,10 +55,10 @@ class AccuracyPrior(InRange):
     common_items: Positive = 64.0
 
     @property
-    def effects(self) -> list[tuple[float, float]]:
-        """The possible deviations of a knob's effect, each with that of the interaction."""
+    def effects(self) -> list[tuple[float, float, float]]:
+        """Possible deviations of a knob's effect and of the interaction, and their probability."""
         return [
-            (self.knob_scale * knob, self.interaction_scale * share)
-            for knob in KNOB_SDS
+            (self.knob_scale * knob, self.interaction_scale * share, probability / len(TOGETHER))
+            for knob, probability in KNOB_SDS.items()
             for share in TOGETHER
         ]

@@ -34,7 +34,7 @@ from scipy.linalg.lapack import dtrtrs
 
 from planners.bayesopt.gaussian_process import Grid
 from planners.common.weak_cache import KEPT
-from planners.compass.search.accuracy_prior import KNOB_SDS, TOGETHER, AccuracyPrior
+from planners.compass.search.accuracy_prior import AccuracyPrior
 from planners.compass.state.records import History, Seen
 from scenarios.compiled import compiled
 from scenarios.numerics import Floats
@@ -84,7 +84,7 @@ class Parts(NamedTuple):
     def effects(self, beliefs: AccuracyPrior, of: Any = slice(None)) -> list[Floats]:
         """Return the possible covariances of the effects of knobs, of the pairs at an index."""
         knobs, together = self.knobs[of], self.together[of]
-        return [knob**2 * (knobs + share**2 * together) for knob, share in beliefs.effects]
+        return [knob**2 * (knobs + share**2 * together) for knob, share, _ in beliefs.effects]
 
 
 @dataclass(eq=False)
@@ -152,7 +152,7 @@ class Others:
 
     Args:
         histories: the results of other queries, at least one mean each, the nearest first.
-        typical: as for `PooledAccuracy`, like ``content`` and ``beliefs``.
+        typical, content, beliefs: as for `PooledAccuracy`.
 
     Attributes:
         seen: the first results, with at most `MOST_MEANS` means, or those of the first query.
@@ -201,7 +201,7 @@ def _given_others(grid: Grid, others: Others, beliefs: AccuracyPrior) -> Normal:
     here, moved, seen = others.here, others.moved, others.seen
     level_variance = beliefs.level_sd**2
     fixed = level_variance + slopes * float(here @ here) + own
-    weights = np.repeat(list(KNOB_SDS.values()), len(TOGETHER)) / len(TOGETHER)
+    weights = np.array([probability for _, _, probability in beliefs.effects])
     if not seen:
         return Normal(mean, fixed + np.average(parts.effects(beliefs), axis=0, weights=weights))
     at = np.concatenate([each.configuration for each in seen])
