@@ -12,6 +12,7 @@ from studies.options import add_options
 if TYPE_CHECKING:
     from lab.run_cache.jobs import Job
     from studies.common.cause_search import Cause
+    from studies.common.effort import Effort
     from studies.paper.page import Section
 
 OK, FAILED = 0, 1
@@ -81,20 +82,17 @@ def reproduce(options: argparse.Namespace) -> int:
     for number, name in names.items():
         if effort is not None and (why := effort.failures(name)):
             failures[number] = one_line(why[0])
-        if effort is not None and not effort.ready(name):
-            later[number] = "its first seeds are not complete; more --hours make them"
+        if effort is not None and (waiting := effort.waiting(name)):
+            later[number] = _later(waiting)
+        if not jobs[name]:
             continue
         try:
             causes = [each for each in stored(out) if each.study == name]
-            sections.append(_section(number, jobs[name], processes, out, causes))
+            sections.append(_section(number, jobs[name], processes, out, causes, effort))
         except Exception as error:  # The other figures are still made.
             failures[number] = f"{type(error).__name__}: {one_line(error)}"
             print(f"compass-lab: figure {number}: {failures[number]}", file=sys.stderr)
-    words = [*options.figures, *(["--quick"] if options.quick else [])]
-    words += [] if options.seeds is None else ["--seeds", options.seeds[0]]
-    text = page(
-        f"compass-lab reproduce {' '.join(words)}", options.quick, sections, failures | later
-    )
+    text = page(_command(options), options.quick, sections, failures, later)
     write_aside(out / "index.md", text)
     write_aside(out / "index.html", as_html(text, out))
     _tell(sections, later)
@@ -123,6 +121,12 @@ def _check_hours(options: argparse.Namespace) -> None:
                 raise InputError(f"{name}: cannot be combined with {own}, which chooses the seeds")
 
 
+def _command(options: argparse.Namespace) -> str:
+    words = [*options.figures, *(["--quick"] if options.quick else [])]
+    words += [] if options.seeds is None else ["--seeds", options.seeds[0]]
+    return f"compass-lab reproduce {' '.join(words)}"
+
+
 def _tell(sections: "Sequence[Section]", later: Mapping[str, str]) -> None:
     """Print each verdict, how many there are of each kind, and which figures have none yet."""
     for section in sections:
@@ -136,15 +140,26 @@ def _tell(sections: "Sequence[Section]", later: Mapping[str, str]) -> None:
         print(f"figure {number}: {why}")
 
 
+def _later(scenes: Sequence[str]) -> str:
+    """Return a sentence on the scenes of a figure that have no verdicts yet."""
+    named = f" of {'; '.join(scenes)}" if any(scenes) else ""
+    return f"the first seeds{named} are not complete; more --hours make them"
+
+
 def _section(
-    number: str, jobs: "Sequence[Job]", processes: int, out: Path, causes: "Sequence[Cause]"
+    number: str,
+    jobs: "Sequence[Job]",
+    processes: int,
+    out: Path,
+    causes: "Sequence[Cause]",
+    effort: "Effort | None",
 ) -> "Section":
     """Make the runs of a figure that are not cached, and return its section of the page."""
     from studies.common.regime import scenes
     from studies.common.sweep_files import commands
     from studies.common.verdicts import decisions
     from studies.paper.page import Section
-    from studies.registry import FIGURES, SAME_AS
+    from studies.registry import FIGURES, NAMES, SAME_AS
     from studies.steps import run
 
     made = run(jobs, processes, out)
@@ -154,7 +169,7 @@ def _section(
         str(figure.__doc__),
         commands(list(jobs)),
         f"{made.runs} runs on up to {made.seeds} seeds, {made.core_s / 60:.1f} core-minutes.",
-        decisions(figure.findings, rows),
+        decisions(figure.findings, rows) if effort is None else effort.decisions(NAMES[number]),
         figure.draw(rows, out / "figures"),
         list(figure.lines(rows)),
         scenes(made.rows),

@@ -97,19 +97,25 @@ class Effort:
         parts = [part for part in self.parts if part.study == study]
         return [job for part in parts for job in part.of_look(part.looked)]
 
-    def ready(self, study: str) -> bool:
-        """Return whether all scenes of a study have the runs of the first look."""
-        return all(part.looked for part in self.parts if part.study == study)
+    def waiting(self, study: str) -> list[str]:
+        """Return the scenes of a study that lack runs of the first look."""
+        return [part.scene for part in self.parts if part.study == study and not part.looked]
 
     def failures(self, study: str) -> list[str]:
         """Return why runs of a study failed."""
         return [part.failure for part in self.parts if part.study == study and part.failure]
 
     def decisions(self, study: str) -> list[Decision]:
-        """Return what is known of the claims of a study; empty before its first runs."""
-        if not self.ready(study):
+        """Return what is known of the claims of a study.
+
+        Claims on scenes that lack runs of the first look are left out, and so are claims on all
+        scenes if any scene lacks them.
+        """
+        rows, waiting = self.rows(study), self.waiting(study)
+        if rows.is_empty():
             return []
-        return decisions(self._studies[study].findings, self.rows(study))
+        found = decisions(self._studies[study].findings, rows)
+        return [each for each in found if each.finding.scene or not waiting]
 
     def spend(self, seconds: float, processes: int) -> None:
         """Make runs until the time is over or nothing is left to decide.

@@ -66,9 +66,17 @@ class Section:
 
 
 def page(
-    command: str, quick: bool, sections: Sequence[Section], failures: Mapping[str, str]
+    command: str,
+    quick: bool,
+    sections: Sequence[Section],
+    failures: Mapping[str, str],
+    later: Mapping[str, str],
 ) -> str:
-    """Return the page as Markdown; `failures` maps numbers of figures to reasons of failure."""
+    """Return the page as Markdown.
+
+    `failures` and `later` map numbers of figures to why they could not be made, and to what is not
+    complete yet.
+    """
     text = render(
         "reproduction.md.jinja",
         "studies",
@@ -86,6 +94,7 @@ def page(
         error=f"{LOOKS.error:.0%}",
         negligible=f"{NEGLIGIBLE:.0%}",
         failures=failures.items(),
+        later=later.items(),
         searched=[row for section in sections for row in section.searched]
         if any(section.causes for section in sections)
         else [],

@@ -371,8 +371,11 @@ def test_the_page_holds_its_pictures_and_escapes_what_it_shows(tmp_path) -> None
     section = Section(
         "10", "Figure 10: x.\n\nText.", ("cmd",), "1 run.", [finding], [picture], [], []
     )
-    text = page("compass-lab reproduce 10", True, [section], {"11": "ValueError: no rows"})
+    text = page(
+        "compass-lab reproduce 10", True, [section], {"11": "ValueError: no rows"}, {"15": "later"}
+    )
     assert "quick form" in text
+    assert "- Figure 15: later." in text
     assert "Figure 11 could not be made: ValueError: no rows" in text
     html = as_html(text, tmp_path)
     assert "data:image/png;base64,iVBORw==" in html

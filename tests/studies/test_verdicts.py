@@ -188,6 +188,32 @@ def test_scenes_whose_runs_take_less_time_get_their_first_seeds_first(
     ]
 
 
+def test_claims_on_scenes_without_their_first_seeds_have_no_verdict_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def findings(rows: pl.DataFrame) -> list[Finding]:
+        every = above("all scenes", (3.0, 2.9, 3.1), 1.0, "why", 5)
+        return [*_findings(rows), every]
+
+    rows = {(row["scene"], row["seed"]): row for row in _rows(5, large=3.0, none=1.0).to_dicts()}
+    found = {"large": 5, "none": 4}  # the seeds whose runs are made
+
+    def cached(job: Job, _: Path) -> dict[str, object] | None:
+        key = str(job.labels["scene"]), job.seed
+        made = job.seed < FIRST_SEED + found[key[0]]
+        return {**rows[key], "run_core_s": 1.0} if made else None
+
+    monkeypatch.setattr(effort, "cached", cached)
+    monkeypatch.setattr(_Study, "findings", staticmethod(findings))
+    part = Effort({"made_up": _Study()}, Scale(), tmp_path)  # type: ignore[dict-item]
+    assert part.waiting("made_up") == ["none"]
+    assert [each.finding.claim for each in part.decisions("made_up")] == ["large leads"]
+    found["none"] = 5
+    whole = Effort({"made_up": _Study()}, Scale(), tmp_path)  # type: ignore[dict-item]
+    assert whole.waiting("made_up") == []
+    assert len(whole.decisions("made_up")) == 3
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -65,7 +65,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
             threshold=NEAR,
             why=f"taken to mean {NEAR:g} of it; the optimum is that of the planning model, not of "
             "the simulated world",
-            **measured(row),
+            **{**measured(row), "scene": NEXT_TO_OPTIMUM},
         )
         for row in by_scene(both, [GOODPUT], reference, ["application"]).iter_rows(named=True)
     ]
@@ -86,6 +86,8 @@ def lines(rows: pl.DataFrame) -> Iterator[str]:
 def draw(rows: pl.DataFrame, directory: Path) -> list[Path]:
     """Draw the ratios, and also goodput over time if the rows have it."""
     found = in_scenes(rows)
+    if found.is_empty():
+        return []
     paths = [draw_ratios(found, [GOODPUT], directory / "goodput.png", ranges=PAPER)]
     if "cells" not in rows.columns:
         return paths

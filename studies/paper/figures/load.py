@@ -32,9 +32,12 @@ def in_settings(rows: pl.DataFrame) -> pl.DataFrame:
     """Return the rows with the varied quantity as ``setting``, and its value as ``x``."""
     load = (pl.col("workload.rate").cast(pl.Float64) / USUAL_RATE).round(2)
     bound = pl.col("workload.tiers").str.extract(r"latency_s:\s*([0-9.]+)").cast(pl.Float64)
-    by_load = rows.filter(scene=LOAD).with_columns(setting=pl.lit("load"), x=load)
-    by_bound = rows.filter(scene=BOUND).with_columns(setting=pl.lit("latency bound"), x=bound)
-    return pl.concat([by_load, by_bound])
+    varied = {LOAD: ("load", load), BOUND: ("latency bound", bound)}
+    return pl.concat(
+        rows.filter(scene=scene).with_columns(setting=pl.lit(name), x=value)
+        for scene, (name, value) in varied.items()
+        if scene in rows["scene"]
+    )
 
 
 def findings(rows: pl.DataFrame) -> list[Finding]:
@@ -46,9 +49,13 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
             row,
             "goodput over that of the other planner",
         )
-        for row in by_scene(tidy, [GOODPUT], REFERENCE, ["setting", "x"]).iter_rows(named=True)
+        for row in by_scene(tidy, [GOODPUT], REFERENCE, ["scene", "setting", "x"]).iter_rows(
+            named=True
+        )
     ]
     load = tidy.filter(setting="load")
+    if load.is_empty():
+        return found
     least, most = load.select(pl.col("x").min(), most=pl.col("x").max()).row(0)
     ends = [load.filter(x=each).select("planner", "seed", "goodput") for each in (least, most)]
     both = ends[0].join(ends[1], ["planner", "seed"], suffix="_most").sort("seed")
@@ -65,6 +72,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
             threshold=1.0,
             why=f"the lead at {most:g} times the load over that at {least:g} times",
             seeds=part.height,
+            scene=LOAD,
         )
         for (planner,), part in both.group_by("planner", maintain_order=True)
     ]

@@ -53,6 +53,7 @@ def findings(rows: pl.DataFrame) -> list[Finding]:
                 f"{WITHIN_S:g} s",
                 part.height,
                 sign(part, "response_s"),
+                str(scene),
             )
         )
     return found
