@@ -25,7 +25,7 @@ class ThompsonSearch(Search):
         drawn = rng.normal(mean, sd)
 
         price = progress.least_price()
-        price[list(progress.tried)] = np.inf
+        price[list(progress.done(self.least_promise))] = np.inf
         floor = query.slo.accuracy or 0.0
         accurate = np.where(drawn >= floor, price, np.inf)
         if np.isfinite(accurate).any():

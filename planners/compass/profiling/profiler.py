@@ -193,19 +193,30 @@ class Profiler(InRange, ABC):
 
 @dataclass(frozen=True)
 class FixedProfiler(Profiler):
-    """Profiles a fixed number of items without a test; surrogates use the mean and its variance.
+    """Profiles a fixed number of items at once, whatever the results.
 
     Args:
         samples: number of items on which each configuration is profiled.
+        decision: rule by which a mean counts as above or below the floor. `TTest` makes no test
+            here, so that the mean decides.
     """
 
-    first = most = 0  # There is only one measurement, of ``samples`` items.
-
     samples: Count = 100
+    decision: Decision = field(default_factory=TTest)
+
+    @property
+    def first(self) -> int:  # type: ignore[override]
+        """The number of items of the only measurement."""
+        return self.samples
+
+    @property
+    def most(self) -> int:  # type: ignore[override]
+        """The same number."""
+        return self.samples
 
     def most_items(self, context: PlanningContext, query: Query) -> int:
-        """Return the number of items profiled for each configuration."""
-        return self.samples
+        """Return the number of items profiled for each configuration of a query."""
+        return min(self.samples, super().most_items(context, query))
 
     def measure(
         self,
@@ -215,10 +226,10 @@ class FixedProfiler(Profiler):
         items: int,
         alpha: float,
     ) -> Belief:
-        """Measure a configuration on the query's first `self.samples` items."""
+        """Measure a configuration on the query's first `self.samples` items; no test is made."""
         estimate = context.profile(query, configuration, self.samples)
-        mean, variance, _ = simple_mean(estimate.measurement.accuracy)
-        return Belief(estimate, mean, variance, None)
+        mean, variance, freedom = simple_mean(estimate.measurement.accuracy)
+        return self._decided(query, estimate, mean, variance, freedom, self.alpha)
 
 
 @dataclass(frozen=True)

@@ -115,16 +115,13 @@ class Beliefs:
             self._payable = self._payable.rows(self._payable.configuration != index)
             self._judged.remove(index)
 
-    def propose(
-        self, excluded: set[int], reference: float | None, least: float = 0.0
-    ) -> int | None:
+    def propose(self, reference: float | None, least: float = 0.0) -> int | None:
         """Return the configuration that has the plan with the largest expected saving, or None.
 
         If the query waits or has no feasible plan, plans that probably meet the SLO and for which
         pools have room come first. GPU partitions and draining machines are not checked.
 
         Args:
-            excluded: configurations that must not be returned.
             reference: loss of the best plan so far, or None if no plan is known. With None, the
                 saving of a feasible plan includes the worth of serving the query.
             least: plans whose probability of meeting the SLO is lower are ignored.
@@ -132,12 +129,12 @@ class Beliefs:
         base, surrogates = self._base, self.configurations.surrogates
         cost, has_room = base.costs(surrogates.time_s())
         exclude = np.zeros(len(self._domain), dtype=bool)
-        exclude[list(excluded)] = True
         urgent = reference is None or self._waits
         worth = None
-        if self.configurations.certainty is not None:
-            workers = self.configurations.context.world.cluster.profiling.workers
-            worth, least = self.configurations.prospects(workers, least), 0.0
+        if self.configurations.certainty is None:
+            exclude[list(self.configurations.profiled)] = True
+        else:
+            worth, least = self.configurations.prospects(least), 0.0
         possible = np.isfinite(cost)
         if reference is None and possible.any() and self._market.value > 0:
             reference = float(cost[possible].max()) + self._market.value
@@ -156,10 +153,11 @@ class Beliefs:
         """Consider up to ``most`` unmeasured configurations as the surrogates predict them.
 
         They are those with a plan whose worth, its probability of meeting the SLO times the worth
-        of service minus its price, is the highest.
+        of service minus its price, is the highest. There are none before the first measurement, or
+        if the rule of decision states no certainty.
         """
         known, base = self.configurations, self._base
-        if not known.measured:
+        if known.certainty is None or not known.measured:
             return
         cost, _ = base.costs(known.surrogates.time_s())
         worth = np.full(len(self._domain), -inf)

@@ -1,6 +1,6 @@
 """Beliefs about the configurations of one query, estimated from profiling and histories."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, nan, sqrt
 from statistics import fmean
@@ -144,6 +144,22 @@ class ConfigurationBeliefs:
         """Total number of measured items over all configurations."""
         return sum(seen.count for seen in self.profiled.values())
 
+    def count(self, index: int) -> int:
+        """Return the number of items on which a configuration was measured."""
+        return self.profiled[index].count if index in self.profiled else 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to profile: all configurations were, and none is again."""
+        return self.certainty is None and len(self.profiled) == self._many
+
+    def done(self, least: float) -> Collection[int]:
+        """Return the configurations that are not profiled, or not any further, with `prospects`."""
+        if self.certainty is None:
+            return self.profiled
+        hopeless = self.prospects(least) == 0
+        return {index for index in self.measured if hopeless[index]}
+
     @property
     def measured(self) -> Mapping[int, ProfiledConfig]:
         """The profiling results of configurations that were measured and not only assumed."""
@@ -255,7 +271,7 @@ class ConfigurationBeliefs:
             None if self._pools_nothing else seen,
         )
 
-    def prospects(self, workers: int, least: float) -> Floats:
+    def prospects(self, least: float) -> Floats:
         """Return how fast profiling probably accepts each configuration, per second, shape (C,).
 
         Let m and s be the mean and standard deviation of a configuration's accuracy, and v the
@@ -279,6 +295,7 @@ class ConfigurationBeliefs:
             count[index] = seen.count
             settled[index] = seen.verdict is not None or believed.accurate[index]
         most = min(self.profiler.most, self.profiler.most_items(self.context, self.query))
+        workers = self.context.world.cluster.profiling.workers
         best, reached = np.zeros(self._many), np.zeros(self._many)
         more = float(self.profiler.first)
         while more < 2 * most:

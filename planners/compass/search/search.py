@@ -45,18 +45,24 @@ class Progress:
 
     Args:
         beliefs: beliefs about the query's plans.
-        tried: indices of the profiled configurations.
         best: loss of the best plan so far, or None without a feasible plan.
     """
 
     beliefs: Beliefs
-    tried: Collection[int]
     best: float | None
 
     @property
-    def profiled(self) -> Mapping[int, ProfiledConfig]:
-        """Profiling results, by index of the configuration."""
-        return self.beliefs.configurations.profiled
+    def tried(self) -> Mapping[int, ProfiledConfig]:
+        """Results of the configurations that were measured, by index."""
+        return self.beliefs.configurations.measured
+
+    def done(self, least: float) -> Collection[int]:
+        """Return indices of the configurations that should not be profiled, or not any further.
+
+        They are those that were tried. If the rule of decision states a certainty, they are those
+        that more items would accept with a probability below ``least``, or that are accepted.
+        """
+        return self.beliefs.configurations.done(least)
 
     @property
     def has_histories(self) -> bool:
@@ -80,7 +86,7 @@ class Progress:
 
         Plans whose probability of meeting the SLO is below ``least`` are ignored.
         """
-        return self.beliefs.propose({*self.tried}, self.best, least)
+        return self.beliefs.propose(self.best, least)
 
 
 @dataclass(frozen=True)
@@ -128,7 +134,7 @@ class Search(InRange, ABC):
     def next(
         self, context: PlanningContext, query: Query, progress: Progress
     ) -> Configuration | None:
-        """Return the untried configuration to profile next, or None to end the search."""
+        """Return the configuration to profile next, or on more items; None ends the search."""
 
     def run(
         self, context: PlanningContext, query: Query, market: Market, seconds: float, improve: bool
@@ -151,29 +157,21 @@ class Search(InRange, ABC):
         until_s = max(0.0, start_s - seconds)
         beliefs = self.beliefs(context, query, market, before)
         known = beliefs.configurations
-        certain = self.profiler.decision.certainty is not None
-        # With a stated certainty, configurations are proposed again while more items can pay.
-        tried, stale = set() if certain else set(known.profiled), 0
-        ended = learned = False
-        if certain:
-            beliefs.assume(self.most_offers)  # from what other queries have shown since then
+        stale, ended, learned = 0, False, False
+        beliefs.assume(self.most_offers)  # from what other queries have shown since then
         best = beliefs.cheapest() if seconds > 0 else None
         # without planning seconds, nothing is profiled, so the search is not exhausted
         entered = start_s > until_s and (best is None or improve)
         least_gain = max(self.least_gain, ROUNDING)
         while (best is None or improve) and context.remaining(query) > until_s:
-            step = _untried(context, query, known.profiled if certain else tried)
-            if step is None and len(tried) < len(context.world.pipeline.configurations):
-                step = self.next(context, query, Progress(beliefs, tried, best))
+            step = _untried(context, query, known.profiled)
+            if step is None and not known.complete:
+                step = self.next(context, query, Progress(beliefs, best))
             if step is None:
                 ended = True
                 break
             shown = self.look(context, query, step)
-            if not certain:
-                tried.add(step.index)
-            elif shown is not None and step.index in known.profiled:
-                shown = shown if shown.count > known.profiled[step.index].count else None
-            if shown is None:
+            if shown is None or shown.count <= known.count(step.index):
                 break  # the rest of the budget is too small
             beliefs.learn(step.index, shown)
             learned = True
@@ -184,13 +182,12 @@ class Search(InRange, ABC):
             if best is not None and stale >= self.patience:
                 ended = True
                 break
-        if certain and learned:
+        if learned:
             beliefs.assume(self.most_offers)
         offers = beliefs.offers(self.most_offers)
-        grown = len(known.profiled) > len(before.profiled)
-        if certain:
-            grown = known.items > before.items
-        renewed = grown or (certain and bool(known.profiled))
+        grown = known.items > before.items
+        # With a stated certainty, what other queries have shown changes the beliefs as well.
+        renewed = grown or (known.certainty is not None and bool(known.profiled))
         after = replace(
             before,
             profiled=known.profiled,
@@ -390,13 +387,18 @@ class CmboSearch(Search):
 
 @dataclass(frozen=True)
 class RandomSearch(Search):
-    """Profiles configurations in random order; an ablation."""
+    """Profiles configurations in random order; an ablation.
+
+    If the rule of decision states a certainty, each configuration is profiled until it is accepted,
+    or until more items would accept it with a probability below ``least_promise``.
+    """
 
     def next(
         self, context: PlanningContext, query: Query, progress: Progress
     ) -> Configuration | None:
-        """Return a random untried configuration, or None."""
+        """Return the first configuration, in random order, that is not done, or None."""
         configurations = context.world.pipeline.configurations
         rng = stream(self.seed, "compass", query.id, "random")
         order: list[int] = rng.permutation(len(configurations)).tolist()
-        return next((configurations[each] for each in order if each not in progress.tried), None)
+        done = progress.done(self.least_promise)
+        return next((configurations[each] for each in order if each not in done), None)

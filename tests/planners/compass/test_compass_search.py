@@ -8,7 +8,8 @@ from compass_worlds import ONE_CLOUD, market, with_context
 from worlds import declared, queries_at, run, scenario
 
 from planners.compass.compass import Compass
-from planners.compass.profiling.profiler import FixedProfiler
+from planners.compass.profiling.decisions import Certain
+from planners.compass.profiling.profiler import FixedProfiler, StratifiedProfiler
 from planners.compass.search.history import WarmStart
 from planners.compass.search.search import (
     ENCODINGS,
@@ -256,6 +257,41 @@ class TestRandomSearch:
         assert counts[CmboSearch] < 0.8 * counts[RandomSearch]
 
 
+class TestStatedCertainty:
+    """Shipped planners accept configurations by a stated probability; more items can then pay."""
+
+    @staticmethod
+    def searched(kind, profiler=None):
+        profiler = profiler or StratifiedProfiler(most=192, decision=Certain())
+        shared = WarmStart(histories=0, ahead=0, sharing="pooled")
+        return Searched(kind(warm_start=shared, profiler=profiler), slo=DEMANDING)
+
+    @staticmethod
+    def measured(made):
+        return {index: seen.count for index, seen in made.found.profiled.items() if seen.count}
+
+    def test_a_search_without_histories_leaves_the_richest_configuration(self):
+        made = self.searched(CmboSearch)
+        assert made.offers[0].feasible
+        assert len(self.measured(made)) > 3
+
+    def test_a_random_search_measures_one_configuration_after_the_other(self):
+        made = self.searched(RandomSearch)
+        counts = self.measured(made)
+        order = stream(0, "compass", 0, "random").permutation(125).tolist()
+        assert made.offers[0].feasible
+        assert len(counts) > 3
+        assert {*counts} == {*order[: len(counts)]}
+
+    @pytest.mark.parametrize("kind", [CmboSearch, RandomSearch])
+    def test_a_fixed_number_of_items_is_measured_once(self, kind):
+        made = self.searched(kind, FixedProfiler(40, Certain()))
+        counts = self.measured(made)
+        assert made.offers[0].feasible
+        assert len(counts) > 3
+        assert {*counts.values()} == {40}
+
+
 class TestEncodings:
     """Features of knobs."""
 
@@ -406,7 +442,7 @@ class TestRoom:
                 query,
                 replace(here, prices=np.zeros_like(here.prices)),
                 SearchState(),
-            ).propose(set(), reference)
+            ).propose(reference)
             for here in markets
         )
 
