@@ -13,6 +13,10 @@ from sim.dataplane.base.request_rows import line_of
 
 gc.disable()  # until all tests are collected: imports make no garbage
 
+# Else each process that a test starts compiles each module anew, which takes half a second.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+WRITES_NO_BYTECODE, sys.dont_write_bytecode = sys.dont_write_bytecode, False
+
 threadpool_limits(limits=1, user_api="blas")  # as in a run; more threads cost much, save nothing
 
 settings.register_profile(
@@ -75,6 +79,7 @@ def refused(capsys):
 
 def pytest_collection_finish():
     """Collect garbage seldom, and never what was imported: it would take a fifth of the time."""
+    sys.dont_write_bytecode = WRITES_NO_BYTECODE  # Tests change modules of their own in a moment.
     gc.freeze()
     gc.set_threshold(50_000, 10, 100)
     gc.enable()
