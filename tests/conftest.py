@@ -3,12 +3,15 @@
 import gc
 import os
 import sys
+from dataclasses import replace
+from functools import partial
 
 import pytest
 import scipy.linalg  # noqa: F401 -- limits hold for libraries that are loaded
 from hypothesis import HealthCheck, settings
 from threadpoolctl import threadpool_limits
 
+from sim.conformance.worlds import failing_world, overloaded_world, usual_world
 from sim.dataplane.base.request_rows import line_of
 
 gc.disable()  # until all tests are collected: imports make no garbage
@@ -47,6 +50,18 @@ def folder(current, monkeypatch):
     """Make an empty directory the current one, from which modules are imported first."""
     monkeypatch.syspath_prepend(current)
     return current
+
+
+@pytest.fixture
+def short_worlds(monkeypatch):
+    """End the worlds of ``check_planner`` as soon as what they are for has happened."""
+
+    def short(world, horizon_s):
+        return replace(world(), horizon_s=horizon_s)
+
+    for world, horizon_s in ((usual_world, 50.0), (overloaded_world, 10.0), (failing_world, 70.0)):
+        place = f"sim.conformance.check_planner.{world.__name__}"
+        monkeypatch.setattr(place, partial(short, world, horizon_s))
 
 
 @pytest.fixture

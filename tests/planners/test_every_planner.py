@@ -40,14 +40,8 @@ def described(planner):
     return repr(planner).replace("[", "(").replace("]", ")").replace(",)", ")")
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[] if name in BASES and name != "ilp" else pytest.mark.slow)
-        for name in FILES
-        if name not in BUDGETS
-    ],
-)
+@pytest.mark.usefixtures("short_worlds")
+@pytest.mark.parametrize("name", [name for name in BASES if name != "ilp"])
 def test_it_keeps_the_contract(name):
     check_planner(made(name), other_process=False)
 
@@ -60,7 +54,7 @@ def test_it_keeps_its_parameters_and_nothing_else(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
-def test_it_keeps_the_contract_in_any_process(name):
+def test_it_keeps_the_contract_in_any_process_and_in_long_worlds(name):
     check_planner(made(name))
 
 
@@ -82,7 +76,7 @@ def test_it_remembers_nothing_of_single_queries_that_left_long_ago(name, monkeyp
     monkeypatch.setattr(ServedContext, "remember", noting)
     monkeypatch.setattr(query_board, "LISTED", 2)
     world = run(
-        scenario(100.0, workload=Workload(rate=0.3, lifetime_mean_s=20.0, lifetime_min_s=5.0)),
+        scenario(60.0, workload=Workload(rate=0.3, lifetime_mean_s=15.0, lifetime_min_s=5.0)),
         made(name),
     )
     assert world.planner_errors == []

@@ -18,6 +18,7 @@ from sim import check_planner
 PIPELINE = shipped_application("speech_recognition").pipeline
 
 
+@pytest.mark.usefixtures("short_worlds")
 def test_a_plan_over_several_places_keeps_the_contract():
     plan = StaticPlan(placement=("device", "device", "edge", "edge"), replicas=2)
     check_planner(plan, other_process=False)

@@ -227,6 +227,7 @@ def test_more_planning_profiles_more():
 # What it deploys
 
 
+@pytest.mark.usefixtures("short_worlds")
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_it_keeps_the_contract_without_a_budget(objective):
     check_planner(VideoStorm(objective, budget_s=0.0), other_process=False)

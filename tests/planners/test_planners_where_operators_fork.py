@@ -31,10 +31,10 @@ PLANNERS = [
     Compass,
     pytest.param(Greedy, marks=pytest.mark.slow),
     pytest.param(INFaaS, marks=pytest.mark.slow),
-    JellyBean,
+    pytest.param(JellyBean, marks=pytest.mark.slow),
     pytest.param(RandomFeasible, marks=pytest.mark.slow),
     VideoStorm,
-    Vulcan,
+    pytest.param(Vulcan, marks=pytest.mark.slow),
 ]
 NODES = {
     "edge": Node("edge", "g2-standard-8", standby=1),
@@ -42,6 +42,7 @@ NODES = {
 }
 
 
+@pytest.mark.usefixtures("short_worlds")
 @pytest.mark.parametrize("planner", PLANNERS, ids=lambda each: each.__name__)
 def test_it_keeps_the_contract(planner, monkeypatch):
     monkeypatch.setattr(

@@ -23,6 +23,7 @@ def test_two_lines_check_a_planner():
     check_planner(Cheapest())
 
 
+@pytest.mark.usefixtures("short_worlds")
 @pytest.mark.parametrize(
     "planner", [Declines(), Remembers(), Cheapest(budget_s=0.0), Draws()], ids=repr
 )
@@ -37,6 +38,7 @@ def quick(monkeypatch):
         monkeypatch.setattr(f"sim.conformance.check_planner.{name}", empty_world)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_a_class_that_another_process_cannot_import_is_checked_in_this_one(monkeypatch):
     """As in a notebook: it can be pickled here, and not be loaded in another process."""

@@ -49,6 +49,7 @@ class SwallowsAll(Cheapest):
                 continue
 
 
+@pytest.mark.usefixtures("short_worlds")
 @pytest.mark.parametrize(
     ("kind", "sentence"),
     [
@@ -166,6 +167,7 @@ class Renames(Cheapest):
         return super().choose(context, query)
 
 
+@pytest.mark.usefixtures("short_worlds")
 @pytest.mark.parametrize(
     ("kind", "sentence"),
     [

@@ -156,6 +156,7 @@ class PredictsBeforeProfiling(Cheapest):
         return plan if context.predict(query, plan).latency_mean_s else None
 
 
+@pytest.mark.usefixtures("short_worlds")
 @pytest.mark.parametrize(
     ("kind", "sentence"),
     [
@@ -188,6 +189,7 @@ def test_a_planner_that_breaks_the_contract_is_told_how_in_one_sentence(kind, se
     assert re.search(sentence, complaint(kind))
 
 
+@pytest.mark.usefixtures("short_worlds")
 @pytest.mark.parametrize(
     "kind", [ChangesAQuery, ChangesAQueryByForce, ChangesAnSlo, FailsInALibrary]
 )

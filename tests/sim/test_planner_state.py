@@ -110,6 +110,7 @@ class GoesByHash(Cheapest):
         return super().choose(context, query)
 
 
+@pytest.mark.usefixtures("short_worlds")
 @pytest.mark.parametrize(
     ("kind", "sentence"),
     [
@@ -143,6 +144,7 @@ class FailsElsewhere(Cheapest):
         return super().choose(context, query)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_failures_in_another_process_are_reported():
     with pytest.raises(PlannerCheckError, match=r"in another process: .*not the machine it was"):

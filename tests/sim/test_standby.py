@@ -165,6 +165,7 @@ class Keeps(Planner):
             context.keep_standby(node, self.machines)
 
 
+@pytest.mark.usefixtures("short_worlds")
 def test_planners_that_set_standby_are_checked():
     check_planner(Keeps(), other_process=False)
     with pytest.raises(
