@@ -65,7 +65,13 @@ def short_worlds(monkeypatch):
 
 
 @pytest.fixture
-def compass_sim(current, monkeypatch, capsys):
+def one_mode(monkeypatch):
+    """Let Hydra compose a configuration once, not first to read hydra.mode, which is not set."""
+    monkeypatch.setattr("hydra._internal.hydra.Hydra.get_mode", lambda *_, **__: None)
+
+
+@pytest.fixture
+def compass_sim(current, one_mode, monkeypatch, capsys):
     """Return a function that runs the command in an empty directory: its status, output, errors."""
     from lab.cli.simulate import main
 
