@@ -16,7 +16,7 @@ from sim import Estimate, PlannerError
 
 
 @pytest.mark.parametrize(("application", "choices"), SPACES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data(), samples=st.integers(2, 40))
 def test_property_predictions_in_bulk_equal_those_of_single_plans(
     application, choices, samples, data

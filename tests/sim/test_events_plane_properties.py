@@ -104,7 +104,6 @@ def reference(spec, arrivals, mean_ns):
 
 
 @given(data=st.data(), spec=stations(), mean_ns=st.sampled_from((1.0, 10.0, 33.0)))
-@settings(max_examples=100)
 def test_invariant_work_conservation_departures_equal_a_second_implementation(data, spec, mean_ns):
     plane, recording = recorded(EventsPlane)
     plane.add_station(spec)
@@ -215,7 +214,6 @@ def networks(draw):
 
 
 @given(network=networks(), horizon_ns=st.sampled_from((120, 350, END)))
-@settings(max_examples=100)
 def test_invariant_conservation_every_request_ends_exactly_once(network, horizon_ns):
     plane, recording = network.plane()
     plane.advance(horizon_ns)
@@ -245,7 +243,6 @@ def test_invariant_conservation_every_request_ends_exactly_once(network, horizon
 
 
 @given(network=networks())
-@settings(max_examples=100)
 def test_invariant_causality_nothing_ends_before_its_birth_and_service(network):
     plane, recording = network.plane()
     plane.advance(END)
@@ -279,7 +276,6 @@ def test_invariant_causality_nothing_ends_before_its_birth_and_service(network):
 
 
 @given(network=networks(), cuts=st.lists(st.integers(1, 400), max_size=8))
-@settings(max_examples=100)
 def test_invariant_determinism_advance_cut_into_pieces_gives_the_same_records(network, cuts):
     whole, first = network.plane()
     whole.advance(END)

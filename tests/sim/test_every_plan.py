@@ -59,7 +59,7 @@ def reason_or_figures(made, query, plan):
 
 
 @pytest.mark.parametrize("name", [*shipped_applications(), BRANCHED])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_property_every_plan_has_finite_figures_or_a_refusal_that_says_why(name, data):
     made, queries = planning_service(name)

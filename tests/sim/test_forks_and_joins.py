@@ -256,7 +256,6 @@ def graphs(draw):
     max_batch=st.integers(1, 2),
     data=st.data(),
 )
-@settings(max_examples=100)
 def test_property_along_the_slowest_way_the_parts_add_up_to_the_sojourn(
     kind, follows, births, servers, max_batch, data
 ):

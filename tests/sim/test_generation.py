@@ -171,7 +171,7 @@ def iteration_by_iteration(times, engines, jobs, sequences):
     return end
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     gaps=st.lists(st.integers(0, 400), min_size=1, max_size=12),
     sizes=st.lists(st.sampled_from([0.5, 1.0, 2.0]), min_size=12, max_size=12),

@@ -151,7 +151,7 @@ class CapacityMachine(RuleBasedStateMachine):
         assert total == pytest.approx(billing.bill_usd, rel=1e-9, abs=1e-12)
 
 
-CapacityMachine.TestCase.settings = settings(max_examples=75, stateful_step_count=30)
+CapacityMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=30)
 TestInvariantCapacity = CapacityMachine.TestCase
 
 

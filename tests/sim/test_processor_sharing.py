@@ -129,7 +129,7 @@ def test_requests_lost_in_service_keep_the_core_busy():
     st.integers(1, 3),
     st.integers(1, 3),
 )
-@settings(max_examples=40)
+@settings(max_examples=25)
 def test_enough_cores_give_what_stations_of_their_own_give(arrivals, servers, max_batch):
     spec = {
         "servers": servers,

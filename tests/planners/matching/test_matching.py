@@ -72,7 +72,7 @@ def problems(draw):
     return problem_of(weights, demands, capacity, cards)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(problems())
 def test_property_a_matching_fits_and_keeps_below_its_bound(problem):
     found = match(problem)

@@ -140,7 +140,7 @@ def test_nobody_and_nothing():
 
 def test_it_is_near_the_optimum_on_crowds():
     ratios = []
-    for seed in range(30):
+    for seed in range(12):
         problem = crowd(seed)
         ratios.append(served(problem, share_stations(problem, nobody(problem))) / optimum(problem))
     assert max(ratios) <= 1 + 1e-9
