@@ -36,7 +36,7 @@ def test_rows_that_are_in_the_tables_are_given_back(name):
 @pytest.mark.parametrize(
     ("name", "median", "p90"),
     [
-        ("latency", 0.03, 0.10),
+        pytest.param("latency", 0.03, 0.10, marks=pytest.mark.slow),
         ("boards", 0.10, 0.40),
         ("threads", 0.05, 0.10),
         ("neighbours", 0.06, 0.06),

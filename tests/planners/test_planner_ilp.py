@@ -124,7 +124,7 @@ def instances(draw):
     return offers
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(offers=instances())
 def test_property_the_optimum_is_that_of_trying_everything(offers):
     of = program(offers, [False] * len(offers), CAPACITY)
@@ -267,7 +267,7 @@ LAYOUTS = (
 """Kinds of station of both operators; None on the device."""
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(data=st.data())
 def test_property_configurations_struck_out_are_needed_by_no_optimum(data):
     count = len(PIPELINE.configurations)
@@ -374,6 +374,7 @@ def test_ilp_plans_in_no_time_and_says_what_it_found(tables):
     assert "optimum of the planning model" in tables["offers"]["reason"][0]
 
 
+@pytest.mark.slow
 def test_ilp_comes_back_from_a_failure():
     """A failure of all machines, which affects every query not served on its device alone."""
     events = [
@@ -392,7 +393,7 @@ def test_ilp_replans_when_the_truth_changes(tables):
     assert "tick" in after["trigger"].to_list()
 
 
-@pytest.mark.parametrize("shares", [True, False])
+@pytest.mark.parametrize("shares", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_ilp_overloads_the_backhaul_only_if_it_is_told_to_ignore_it(shares):
     """Of eight queries whose GPUs are all in the cloud, the backhaul carries only some."""
     patient = {"any": Tier(latency_s=30.0)}

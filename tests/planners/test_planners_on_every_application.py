@@ -16,8 +16,18 @@ NODES = {
 PLANNERS = [CheapestFeasible(samples=16, budget_s=300.0), VideoStorm(samples=16, budget_s=300.0)]
 
 
-@pytest.mark.parametrize("planner", PLANNERS, ids=lambda each: type(each).__name__)
-@pytest.mark.parametrize("name", [*shipped_applications(), BRANCHED])
+@pytest.mark.parametrize(
+    ("name", "planner"),
+    [
+        pytest.param(
+            *(name, planner),
+            marks=[] if (at + number) % 2 == 0 else pytest.mark.slow,
+            id=f"{name}-{type(planner).__name__}",
+        )
+        for at, name in enumerate([*shipped_applications(), BRANCHED])
+        for number, planner in enumerate(PLANNERS)
+    ],
+)
 def test_a_planner_with_time_enough_serves_queries_of_every_application(name, planner):
     workload = Workload(0.005, lifetime_mean_s=900.0, lifetime_min_s=300.0)
     made = run(

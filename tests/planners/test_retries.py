@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import pytest
 from worlds import At, Does, queries_at, run, scenario
 
 from planners.common.orders import Orders, due, give_up
@@ -115,6 +116,7 @@ def test_a_late_window_that_counts_began_under_the_plan_in_force():
     assert all(begun_s >= 80.0 for since_s, begun_s in found if since_s > 30.0)
 
 
+@pytest.mark.slow
 def test_a_plan_whose_models_are_being_loaded_is_not_ordered_again():
     made = run(scenario(90.0, rate=0.2, load_bytes_per_s=5e7), ILP())
     deployed = made.tables.take()["decisions"].filter(outcome="deployed").sort("decided_s")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from worlds import finish_step_by_step, flat, pipeline, recorded, requests
 

@@ -117,7 +117,7 @@ def test_erlang_formula_has_its_known_values():
     assert erlang_wait(0.5, 2) == pytest.approx(1 / 3)  # rho^2 / (1 - rho^2)
 
 
-@pytest.mark.parametrize("name", ["M/M/1", "M/D/1", "M/M/2"])
+@pytest.mark.parametrize("name", ["M/D/1", "M/M/2", pytest.param("M/M/1", marks=pytest.mark.slow)])
 def test_theory_mean_sojourn(name):
     check(name, closely=False)
 

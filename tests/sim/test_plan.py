@@ -5,10 +5,13 @@ import pickle
 import subprocess
 import sys
 
+import pytest
+
 from scenarios.applications.application import Configuration
 from sim.api.plan import Allocation, Plan
 
 
+@pytest.mark.slow
 def test_a_plan_from_another_process_is_the_same_key():
     """Texts have another hash in each process."""
     seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"

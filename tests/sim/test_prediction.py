@@ -204,7 +204,7 @@ def note(sojourns_ns, rows, born, ended):
 def test_prediction_is_within_a_twentieth_of_the_event_plane_on_a_tandem_with_shared_load(others):
     """Size decides the service of one request at both stations, as in the approximation."""
     own, service_s, spread = 2.0, (0.1, 0.15), 0.6
-    seen = simulate(own, others, service_s, spread, 40_000, seed=1)
+    seen = simulate(own, others, service_s, spread, 20_000, seed=1)
     loads = [StationLoad(1, others, others * service_s[0]), StationLoad(1)]
     mean, tail, busy = sojourn(own, service_s, loads, whole(2), spread, 0.95)
     assert busy == pytest.approx(((own + others) * service_s[0], own * service_s[1]))

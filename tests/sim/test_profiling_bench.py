@@ -38,7 +38,9 @@ def _parts(values, labels):
     return [values[labels == label] for label in np.unique(labels)]
 
 
-@pytest.mark.parametrize(("clusters", "share"), [(4, 0.56), (16, 0.38)])
+@pytest.mark.parametrize(
+    ("clusters", "share"), [(4, 0.56), pytest.param(16, 0.38, marks=pytest.mark.slow)]
+)
 def test_features_tell_as_much_as_embeddings_of_the_measured_clips_did(clusters, share):
     assert within(bench(), clusters) == pytest.approx(share, abs=0.05)
 
