@@ -73,6 +73,7 @@ def test_the_page_says_who_is_best_where(tmp_path: Path, monkeypatch: pytest.Mon
     assert "The winner or tie is the same in 9 of them, 90 % [55, 100]" in text
 
 
+@pytest.mark.slow
 def test_the_picture_of_all_scenes_is_drawn_with_the_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -280,15 +280,15 @@ def test_demand_at_full_quality_is_more_than_the_least() -> None:
     assert twice.full_gpus == pytest.approx(2 * scenes.demand_of("tracking").full_gpus)
 
 
+@pytest.mark.parametrize("quick", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", STUDIES)
-def test_every_study_names_runs_that_differ(name: str) -> None:
-    for quick in (False, True):
-        jobs = STUDIES[name].jobs(Scale(quick, seeds=[0, 1]))
-        assert {job.seed for job in jobs} == {0, 1}
-        told = {(job.overrides, job.seed) for job in jobs}
-        labels = {(tuple(job.labels.items()), job.seed) for job in jobs}
-        assert len(labels) == len(jobs)
-        assert len(told) >= len(jobs) / 2  # The limits share a value.
+def test_every_study_names_runs_that_differ(name: str, quick: bool) -> None:
+    jobs = STUDIES[name].jobs(Scale(quick, seeds=[0, 1]))
+    assert {job.seed for job in jobs} == {0, 1}
+    told = {(job.overrides, job.seed) for job in jobs}
+    labels = {(tuple(job.labels.items()), job.seed) for job in jobs}
+    assert len(labels) == len(jobs)
+    assert len(told) >= len(jobs) / 2  # The limits share a value.
 
 
 def test_the_page_follows_from_the_stored_results() -> None:

@@ -21,6 +21,7 @@ def killed(result: Result) -> Mapping[str, Any]:
     return {"seed_was": result.seed}
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_is_told_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"^a process was killed, .*; finished runs are kept in "):
         make([Job(RUN, 0, killed)], 2, tmp_path)

@@ -76,6 +76,7 @@ def make_three(cache: Path, together: Any) -> None:
     assert [row["seed_was"] for row in rows] == list(range(3))
 
 
+@pytest.mark.slow
 def test_commands_that_make_the_same_runs_at_once_keep_them_whole(tmp_path: Path) -> None:
     """Another process and this one start at the same moment."""
     spawning = get_context("spawn")

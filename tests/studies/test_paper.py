@@ -60,9 +60,9 @@ def test_every_experiment_says_what_it_is_to_show_and_can_be_run(name: str, quic
     assert len(one.seeds) == QUICK_SEEDS if quick else len(one.seeds) > 1
     for key in groups().keys() & one.swept.keys():
         assert set(one.swept[key]) <= set(groups()[key])
-    jobs = one.jobs(totals)
-    ends = [jobs[-1]] if quick else [jobs[0], jobs[-1]]
-    assert all(configuration(job.overrides) for job in ends)
+    if not quick:
+        jobs = one.jobs(totals)
+        assert all(configuration(job.overrides) for job in (jobs[0], jobs[-1]))
     numbers = one.about.figure.split(", ")
     assert all(number in FIGURES or number in SAME_AS for number in numbers), numbers
     every = [job for jobs in quick_jobs().values() for job in jobs]

@@ -173,6 +173,7 @@ def test_one_hot_features_are_sometimes_better(one_hot: dict[int, float], verdic
     assert [each.verdict for each in found] == [verdict] * 2
 
 
+@pytest.mark.slow
 def test_pictures_and_tables_are_made(tmp_path: Path) -> None:
     names = ("speech_recognition", "captioning")
     seconds = frame([spent(name, 5.0, 1.0, seed) for name in names for seed in range(2)])

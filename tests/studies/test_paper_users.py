@@ -55,6 +55,7 @@ def test_the_best_class_is_the_cheapest_that_would_do() -> None:
     assert best["name"].to_list() == list(users.CLASSES[:3]) * 2
 
 
+@pytest.mark.slow
 def test_the_picture_and_the_table_are_made(tmp_path: Path) -> None:
     (path,) = users.draw(rows(wide=True), tmp_path)
     assert path.stat().st_size > 10_000

@@ -63,6 +63,7 @@ def made(monkeypatch):
     return without_ray(monkeypatch, TIMES_S)
 
 
+@pytest.mark.slow
 def test_the_campaign_is_resumed_and_becomes_a_page(made, tmp_path, capsys):
     words = ["run", "--directory", str(tmp_path), "--subject=stub", "--requests=40"]
     assert main(words) == 0

@@ -34,7 +34,7 @@ def simulated(monkeypatch) -> list[tuple[str, ...]]:
 @pytest.mark.parametrize(
     ("application", "rate", "needs"),
     [
-        ("live_video_chat", 0.16, "125 s"),
+        pytest.param("live_video_chat", 0.16, "125 s", marks=pytest.mark.slow),
         pytest.param("dense_video_captioning", 0.08, "250 s", marks=pytest.mark.slow),
     ],
 )

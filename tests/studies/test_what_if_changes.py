@@ -42,6 +42,7 @@ def test_means_and_paired_differences_are_those_of_the_runs(tmp_path, capsys):
     assert ["slo_met_fraction", "2", *shown] in [cells[:4] for cells in rows(printed)]
 
 
+@pytest.mark.slow
 def test_finished_runs_are_kept_and_seeds_come_first(tmp_path, capsys):
     assert ask(tmp_path, "--change", "network=wifi", "--seeds", "1") == 0
     capsys.readouterr()
@@ -58,6 +59,7 @@ def test_finished_runs_are_kept_and_seeds_come_first(tmp_path, capsys):
     ]
 
 
+@pytest.mark.slow
 def test_a_change_can_name_another_planner(tmp_path, capsys):
     assert ask(tmp_path, "--change", "planner=greedy", "--seeds", "1") == 0
     printed = capsys.readouterr().out

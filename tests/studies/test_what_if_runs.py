@@ -53,6 +53,7 @@ def test_a_run_that_was_kept_is_used_again_under_another_limit_of_time() -> None
     assert Job((*scene, "max_wall_s=60"), 0, numbers).key == Job(scene, 0, numbers).key
 
 
+@pytest.mark.slow
 def test_a_planner_that_raises_is_told_of(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "always_raises.py").write_text(
