@@ -91,6 +91,7 @@ def own_run(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_students_planner_runs_and_is_explained(own_run, monkeypatch, capsys):
     monkeypatch.chdir(own_run)
     _, *explain = commands("5_matching")[2]
