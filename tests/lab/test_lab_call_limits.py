@@ -126,7 +126,9 @@ class Sleeps(Planner):
     ("name", "said"),
     [
         ("Ends", "its process ended with status 0 before the check was complete"),
-        ("Sleeps", "the check did not end within --limit-s=2 s"),
+        pytest.param(
+            "Sleeps", "the check did not end within --limit-s=2 s", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_check_that_does_not_say_that_it_is_complete_fails(name, said, current, capsys):
@@ -239,6 +241,7 @@ class Forks(CheapestFeasible):
             child.start()
 
 
+@pytest.mark.slow
 def test_processes_that_it_leaves_do_not_keep_the_program(compass, monkeypatch):
     ended = []
     monkeypatch.setattr("lab.cli.run.end_process", ended.append)

@@ -210,10 +210,18 @@ class Busy(CheapestFeasible):
     ("part", "said"),
     [
         ("__init__", "planner: the constructor of planner: changed SloMonitor.judge"),
-        ("__init__ fails", "planner: the constructor of planner: changed SloMonitor.judge"),
+        pytest.param(
+            "__init__ fails",
+            "planner: the constructor of planner: changed SloMonitor.judge",
+            marks=pytest.mark.slow,
+        ),
         ("check_parameters", "planner: check_parameters of planner Busy: changed math.fsum"),
         ("exit", "planner: check_parameters fails: os._exit would end the simulator"),
-        ("interrupt", "planner: check_parameters of planner Busy: it raised Keyb"),
+        pytest.param(
+            "interrupt",
+            "planner: check_parameters of planner Busy: it raised Keyb",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_what_is_called_before_a_run_changes_nothing(compass, part, said):
@@ -242,7 +250,12 @@ class Part(RandomSearch):
     ("early", "status", "said"),
     [
         ("true", 2, "planner: the constructor of planner: changed SloMonitor.judge"),
-        ("false", 1, "changed SloMonitor.judge, which all planners share; it was put back"),
+        pytest.param(
+            "false",
+            1,
+            "changed SloMonitor.judge, which all planners share; it was put back",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_part_of_a_planner_changes_nothing(compass, early, status, said):
@@ -258,6 +271,7 @@ class Large(CheapestFeasible):
         return {"large": 10**5000}
 
 
+@pytest.mark.slow
 def test_a_parameter_that_cannot_be_written_is_told(compass):
     status, _, _ = compass(f"planner._target_={__name__}.Large")
     assert status == 0

@@ -282,9 +282,10 @@ def faked(monkeypatch, result):
 
 
 def test_finished_runs_are_kept_and_only_changed_submissions_run_again(tmp_path, faked, capsys):
-    written(tmp_path, ("alice", "bob"))
+    calm = {"calm": REGIMES["calm"]}
+    written(tmp_path, ("alice", "bob"), regimes=calm)
     assert main(["leaderboard", str(tmp_path)]) == 0
-    assert sorted(faked) == sorted(["alice", "bob", "cheapest_feasible"] * 6)
+    assert sorted(faked) == sorted(["alice", "bob", "cheapest_feasible"] * 3)
     assert faked[0] == "cheapest_feasible"
     faked.clear()
     assert main(["leaderboard", str(tmp_path)]) == 0
@@ -292,11 +293,11 @@ def test_finished_runs_are_kept_and_only_changed_submissions_run_again(tmp_path,
     (tmp_path / "submissions" / "bob.py").write_text(f"{OWN}    samples = 3\n")
     shutil.rmtree(next((tmp_path / "runs" / "alice").iterdir()))
     assert main(["leaderboard", str(tmp_path)]) == 0
-    assert sorted(faked) == ["alice", *["bob"] * 6]
+    assert sorted(faked) == ["alice", *["bob"] * 3]
     faked.clear()
-    written(tmp_path, ("carol",), seeds=[*SEEDS, 1999])
+    written(tmp_path, ("carol",), regimes=calm, seeds=[*SEEDS, 1999])
     assert main(["leaderboard", str(tmp_path)]) == 0
-    assert sorted(faked) == sorted([*["alice", "bob", "cheapest_feasible"] * 2, *["carol"] * 8])
+    assert sorted(faked) == ["alice", "bob", *["carol"] * 4, "cheapest_feasible"]
 
 
 def test_failed_runs_are_repeated_under_other_limits_only(tmp_path, faked, capsys):
@@ -314,13 +315,13 @@ def test_failed_runs_are_repeated_under_other_limits_only(tmp_path, faked, capsy
     assert faked == ["crash"] * 3
 
 
-@pytest.mark.parametrize("name", [ABOUT, RECORD])
+@pytest.mark.parametrize("name", [ABOUT, pytest.param(RECORD, marks=pytest.mark.slow)])
 def test_a_run_with_a_damaged_record_is_repeated(name, tmp_path, faked, capsys):
     written(tmp_path, ("crash",), regimes={"calm": REGIMES["calm"]}, baselines=[])
     assert main(["leaderboard", str(tmp_path)]) == 0
     record = next((tmp_path / "runs" / "crash").iterdir()) / name
     intact = record.read_text()
-    for text in ("[]", "null", "7", "{}", '"limits"', "no JSON"):
+    for text in ("[]", "7", "{}", "no JSON"):
         faked.clear()
         record.write_text(text)
         assert main(["leaderboard", str(tmp_path)]) == 0

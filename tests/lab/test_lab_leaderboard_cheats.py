@@ -23,6 +23,7 @@ def same_tables(one, other):
         assert_frame_equal(getattr(one, table), getattr(other, table))
 
 
+@pytest.mark.slow
 def test_changing_the_simulator_in_its_process_changes_nothing(tmp_path):
     code = (
         "import sim.metrics.goodput, sim.planning.search_clock, sim.api.charges as charges\n"

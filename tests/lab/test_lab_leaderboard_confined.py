@@ -135,6 +135,7 @@ class Detaches(CheapestFeasible):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists processes in /proc")
 def test_nothing_of_a_submission_is_left_if_the_world_is_killed(tmp_path):
     mark = f"{2 * 10**6 + os.getpid()}"

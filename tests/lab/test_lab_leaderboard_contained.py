@@ -26,7 +26,11 @@ def reasons(result):
 @pytest.mark.parametrize(
     ("code", "said"),
     [
-        ("while True: pass", "one call of it took longer than limits.call_s=0.2 s"),
+        pytest.param(
+            "while True: pass",
+            "one call of it took longer than limits.call_s=0.2 s",
+            marks=pytest.mark.slow,
+        ),
         ("import os; os._exit(0)", "its process ended with status 0"),
         pytest.param(
             "import ctypes; ctypes.string_at(0)",
@@ -67,7 +71,7 @@ def test_the_world_goes_on_without_a_process_that_hangs_or_ends(code, said, tmp_
 @pytest.mark.parametrize(
     "message",
     [
-        pytest.param(b"\xff" * 100, id="length"),
+        pytest.param(b"\xff" * 100, marks=pytest.mark.slow, id="length"),
         pytest.param(struct.pack(">I", 9) + b"no  JSON!", marks=pytest.mark.slow, id="text"),
         pytest.param(struct.pack(">I", 4) + b"[[1]", marks=pytest.mark.slow, id="cut"),
         pytest.param(struct.pack(">I", 2) + b"{}", marks=pytest.mark.slow, id="mapping"),
@@ -105,8 +109,12 @@ def test_no_pickle_of_its_process_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ("import time\ntime.sleep(1000)", "it was not loaded within limits.start_s=2 s"),
-        pytest.param("def f(: pass", "SyntaxError: ", marks=pytest.mark.slow),
+        pytest.param(
+            "import time\ntime.sleep(1000)",
+            "it was not loaded within limits.start_s=2 s",
+            marks=pytest.mark.slow,
+        ),
+        ("def f(: pass", "SyntaxError: "),
         pytest.param("raise SystemExit(0)", "SystemExit: 0", marks=pytest.mark.slow),
         pytest.param("import os; os._exit(3)", "its process ended", marks=pytest.mark.slow),
         pytest.param("x = 1", "own: has no class that derives", marks=pytest.mark.slow),
