@@ -107,8 +107,12 @@ def test_a_sweeper_does_not_resume_over_a_run_of_another_configuration(compass):
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
-        (["hydra.callbacks.outcome.objective=goodput"], "objective=goodput: not in the summary; "),
-        ([*ONE_COMPARED], "needs a single planner"),
+        pytest.param(
+            ["hydra.callbacks.outcome.objective=goodput"],
+            "objective=goodput: not in the summary; ",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param([*ONE_COMPARED], "needs a single planner", marks=pytest.mark.slow),
         (["hydra.sweeper.most=10"], "hydra/sweeper=climbing: failed (too high); "),
         (["planner.samples=-1"], "failed (job 0 failed); finished jobs are kept"),
     ],
@@ -127,6 +131,7 @@ def test_wrong_keys_of_planner_and_sweeper_are_refused(compass, tmp_path):
         assert list(tmp_path.glob(f"**/{SUMMARY}")) == []
 
 
+@pytest.mark.slow
 def test_hydras_own_sweeper_runs_every_combination(compass):
     status, out, _ = compass(*SHORT, "hydra/sweeper=basic", "seed=0,1", "hydra.sweep.dir=here")
     assert status == 0

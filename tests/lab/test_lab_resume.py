@@ -26,7 +26,7 @@ from lab.version import versions
 from sim.planning.profiling_bench import ProfilingBench
 from sim.planning.profiling_log import ProfileRecord
 
-KEYS = ("horizon_s=120", "flush_every_s=20", "workload.rate=0.1", "figures=false", "seed=1")
+KEYS = ("horizon_s=60", "flush_every_s=20", "workload.rate=0.1", "figures=false", "seed=1")
 ALONE = "planner._target_=frail_pkg.Frail"
 
 
@@ -93,7 +93,8 @@ def observed(monkeypatch):
 
 @pytest.mark.slow
 def test_killed_again_and_again_it_ends_as_if_uninterrupted(compass, observed, tmp_path):
-    assert compass(ALONE, "hydra.run.dir=whole")[0] == 0
+    long = (*changed(KEYS, ["horizon_s=120"]), ALONE)
+    assert compass(*long, "hydra.run.dir=whole")[0] == 0
     whole = len(observed)
     assert whole == summary("whole")["profiles_measured"] > 30
     assert summary("whole")["profiles_restored"] == 0
@@ -101,7 +102,7 @@ def test_killed_again_and_again_it_ends_as_if_uninterrupted(compass, observed, t
     before: list[ProfileRecord] = []
     for after in (8, 60):  # in the first search, and in a later one after results were written
         more = ["resume=true"] if before else []
-        killed(tmp_path, after, *KEYS, ALONE, "hydra.run.dir=here", *more)
+        killed(tmp_path, after, *long, "hydra.run.dir=here", *more)
         now = saved("here")
         assert len(now) > len(before), "nothing that was saved is lost, and more is"
         assert [one.line() for one in now[: len(before)]] == [one.line() for one in before]
@@ -110,7 +111,7 @@ def test_killed_again_and_again_it_ends_as_if_uninterrupted(compass, observed, t
         file.write(before[0].line()[:100])  # as a process leaves it that is killed while it writes
     assert list(Path("here/windows").iterdir())
     observed.clear()
-    status, _, err = compass(ALONE, "hydra.run.dir=here", "resume=true")
+    status, _, err = compass(*long, "hydra.run.dir=here", "resume=true")
     assert (status, err) == (0, "")
     assert tables(Path("here")) == tables(Path("whole"))
     ended = summary("here")
@@ -179,10 +180,11 @@ def test_a_sweep_goes_on_and_runs_what_never_ran(compass):
             "has a run of another configuration: seed is 1 there and 2 here; resume with the "
             "same overrides",
         ),
-        (
+        pytest.param(
             ["cluster.nodes.cloud.count=3"],
             "has a run of another configuration: cluster.nodes.cloud.count is 2 there and 3 "
             "here; resume with the same overrides",
+            marks=pytest.mark.slow,
         ),
         (
             ["+planner.samples=7"],
@@ -261,6 +263,7 @@ def test_a_run_that_names_classes_by_earlier_paths_is_gone_on_with(compass, fini
     assert "nothing to do" in out
 
 
+@pytest.mark.slow
 def test_a_sweep_of_another_version_is_refused_before_anything_runs(compass):
     sweep = ("-m", "planner=greedy", "horizon_s=20", "hydra.sweep.dir=sweep")
     assert compass(*sweep, "seed=0")[0] == 0

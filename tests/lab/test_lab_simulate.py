@@ -46,6 +46,7 @@ def test_what_the_help_says_can_be_added_can_be_added(compass):
     assert OmegaConf.select(config, key) == float(value)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_one_share_of_a_mix_can_be_set_and_swept(compass, capsys):
     """Hydra's grammar refuses keys that begin with a digit, but takes them in mappings."""
@@ -114,19 +115,16 @@ def test_a_sweep_goes_on_past_a_failing_job(compass):
         "-m",
         "planner._target_=fragile_pkg.Fragile",
         "+planner.weakness=1,2",
-        "seed=0,1",
         "hydra.sweep.dir=sweep",
     )
     assert status == 1
     refused = "planner: Fragile(weakness=1) was rejected: weak\n"
-    assert [Path("sweep", job, "error.txt").read_text() for job in "01"] == [refused, refused]
-    for job, seed in (("2", 0), ("3", 1)):
-        summary = json.loads(Path("sweep", job, "summary.json").read_text())
-        assert (summary["status"], summary["seed"]) == ("finished", seed)
+    assert Path("sweep/0/error.txt").read_text() == refused
+    assert json.loads(Path("sweep/1/summary.json").read_text())["status"] == "finished"
     assert not Path("sweep/multirun.yaml").exists()
-    assert out.count("job ") == 2
-    assert "jobs failed: 0, 1;" in err
-    assert err.count("\n") == 3
+    assert out.count("job ") == 1
+    assert "1 of 2 jobs failed: 0;" in err
+    assert err.count("\n") == 2
 
 
 def test_a_planner_of_the_current_directory_runs(compass):

