@@ -164,6 +164,7 @@ HERE = [
 LONG = (
     "docs/start/own_planner.md",
     "docs/how_to/from_python.md",
+    "docs/how_to/forks_and_regret.md",
     "docs/how_to/sweeps.md",
     "docs/how_to/what_if.md",
 )

@@ -37,7 +37,10 @@ def test_every_input_gives_a_result_or_one_sentence(tmp_path):
     assert {"overrides: status 0", "overrides: status 2"} <= Answered.keys()
 
 
-@pytest.mark.parametrize("name", FOUND)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if "fit" not in name else pytest.mark.slow) for name in FOUND],
+)
 def test_what_the_grammar_found_is_answered(name, tmp_path):
     (tmp_path / "finished").mkdir()
     assert judged(FOUND[name], tmp_path / "case", tmp_path / "finished") == ""

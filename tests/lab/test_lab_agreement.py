@@ -127,6 +127,7 @@ def test_compiling_counts_as_no_time_and_a_short_run_gives_no_ratio(planes, caps
     assert re.search(r"they took 0\.\d\d s and 0\.\d\d s of wall time\n$", said)
 
 
+@pytest.mark.slow
 def test_planes_agree_on_a_scenario_in_a_file_of_ones_own(tmp_path, capsys):
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "mine.yaml").write_text(MINE)

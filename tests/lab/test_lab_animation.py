@@ -85,6 +85,7 @@ def test_names_cannot_end_the_data_or_begin_an_element(drawn):
     assert "<b>" not in text
 
 
+@pytest.mark.slow
 def test_a_report_has_the_animation_in_a_frame_that_is_loaded_when_it_is_seen(directory, page):
     assert main(["report", str(directory)]) == 0
     text = (directory / "report" / "index.html").read_text(encoding="utf-8")

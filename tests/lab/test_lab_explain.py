@@ -216,6 +216,7 @@ def test_no_word_is_cut_in_a_narrow_terminal(telling):
         assert f": {row['configuration']} " in words
 
 
+@pytest.mark.slow
 def test_the_page_says_what_the_tool_says(compass_sim, capsys):
     page = (Path(__file__).parents[2] / "docs" / "how_to" / "explaining.md").read_text(
         encoding="utf-8"
@@ -269,6 +270,7 @@ def test_the_figure_is_written_and_cuts_no_label(fixture, request, tmp_path, tol
     assert box.y1 <= height + 0.02
 
 
+@pytest.mark.slow
 def test_what_a_planner_considered_is_counted_as_its_table_has_it(telling, told):
     for query in table(telling, "offers")["query"].unique().sort().head(5):
         out = told(telling, query, "--rows", 0)

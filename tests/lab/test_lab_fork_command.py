@@ -55,6 +55,7 @@ def test_a_fork_is_that_of_the_library_and_leaves_its_tables(directory, tmp_path
         )
 
 
+@pytest.mark.slow
 def test_a_drift_event_can_be_added(directory, capsys):
     words = ["--event", "rate_change,at_s:30,factor:9", "--all"]
     assert ask(directory, "--at-s", "20", *words) == 0

@@ -43,7 +43,7 @@ CASES = {
         *("cluster.profiling.kind=idle_instances", "cluster.nodes.cloud.standby=1"),
     ),
 }
-SLOW = ("compass speech", "compass blocks", "chameleon", "standby")
+SLOW = ("compass speech", "compass blocks", "videostorm", "chameleon", "standby")
 
 
 class LastMachine(CheapestFeasible):
@@ -88,6 +88,7 @@ def test_a_fork_without_changes_has_the_same_tables(case):
         assert_same(one, again)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_recording_changes_no_result():
     assert_same(run([*CASES["greedy"], "data_plane=events"]), small())

@@ -246,6 +246,7 @@ def test_a_period_longer_than_the_run_is_refused():
         run(["experiment=speech_small", "bound_every_s=700"])
 
 
+@pytest.mark.slow
 def test_the_bound_changes_nothing_else_and_has_a_range():
     short = ["experiment=speech_small", "horizon_s=120", "planner=cheapest_feasible"]
     one, other = (run([*short, f"bound_every_s={every_s}"]) for every_s in (60, 120))

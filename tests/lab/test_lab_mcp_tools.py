@@ -188,6 +188,7 @@ def test_a_fork_is_kept_and_can_be_explained_but_not_forked(ran, place):
         single_runs.fork(asked("fork", **{**cut, "at_s": 70.0}), place, pytest.fail)
 
 
+@pytest.mark.slow
 def test_equal_forks_at_the_same_time_leave_each_other_alone(ran, place):
     wanted = asked("fork", run=ran[0].runs[0]["run"], at_s=25.0, machines={"cloud": 0})
     first = []
@@ -203,6 +204,7 @@ def test_equal_forks_at_the_same_time_leave_each_other_alone(ran, place):
     assert not [*directory.parent.glob(".*")]
 
 
+@pytest.mark.slow
 def test_a_metric_without_a_value_is_said_to_have_none(place):
     idle = {**SMALL, "settings": {"workload.rate": 1e-9, "horizon_s": 5}}
     found = single_runs.run(asked("run", **idle), place, lambda _: None)

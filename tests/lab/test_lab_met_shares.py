@@ -22,8 +22,8 @@ def run_once(*overrides):
 @pytest.mark.parametrize(
     ("plane", "flush_every_s"),
     [
-        ("blocks", 30),
-        ("blocks", 600),
+        pytest.param("blocks", 30, marks=pytest.mark.slow),
+        pytest.param("blocks", 600, marks=pytest.mark.slow),
         ("events", 30),
         pytest.param("events", 600, marks=pytest.mark.slow),
     ],

@@ -33,7 +33,7 @@ def bill(result):
     return result.summary["deployment_cost_usd"]
 
 
-@pytest.mark.parametrize("how", ["merge", "replace"])
+@pytest.mark.parametrize("how", ["merge", pytest.param("replace", marks=pytest.mark.slow)])
 def test_a_run_uses_the_users_table_and_the_next_does_not(plain, slower, how):
     before = plain
     during = run([*SHORT, f"tables.gpu_latency={{path: {slower}, how: {how}}}"])

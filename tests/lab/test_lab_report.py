@@ -380,6 +380,7 @@ def test_names_are_shown_as_they_are_though_rich_reads_markup_in_them(made, tmp_
     assert "raised once, first a [/red] error" in said.err
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_names_of_directories_may_look_like_patterns(made, tmp_path):
     odd = tmp_path / "exp[2] *?"

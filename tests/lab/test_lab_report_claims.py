@@ -69,6 +69,7 @@ def test_a_ratio_that_contradicts_the_difference_is_left_out(sweep):
     assert re.fullmatch(r"No clear.*: 0\.25 .* USD less than Greedy \(p = 0.*", said(2.0, 10.5))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_highest_is_said_only_where_the_difference_is_clear(made, tmp_path, capsys):
     """The page has one kind of interval, the one that the terminal shows."""

@@ -24,6 +24,7 @@ def test_the_bootstrap_interval_of_two_values_is_their_range_and_always_the_same
     assert (low, high) == pytest.approx((9.5 - half, 9.5 + half), abs=0.3)
 
 
+@pytest.mark.slow
 def test_the_bootstrap_covers_as_often_as_its_docstring_says():
     rng = np.random.default_rng(1)
     for n, share in ((3, 0.75), (5, 0.85), (10, 0.91)):

@@ -97,6 +97,7 @@ def ratio(joined, operator):
     return joined[f"{operator}_compute_s"] / joined[f"{operator}_compute_s_other"]
 
 
+@pytest.mark.slow
 def test_links_are_slower_than_in_speed_tests():
     default, tested = made(), made("network.capacity=speed_tests")
     rates = [one.queries["true_uplink_mean_bps"].median() for one in (default, tested)]

@@ -89,6 +89,7 @@ def test_a_run_directory_is_complete(compass):
     assert str(here.absolute()) not in (here / "config.yaml").read_text()
 
 
+@pytest.mark.slow
 def test_results_are_complete_at_every_flush(tmp_path):
     seen = []
 
@@ -119,7 +120,7 @@ class Interrupted(CheapestFeasible):
 """
 
 
-@pytest.mark.parametrize("sweep", [False, True])
+@pytest.mark.parametrize("sweep", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_an_interrupt_keeps_what_adds_up_and_says_where(compass, sweep):
     Path("interrupting_pkg.py").write_text(INTERRUPTING)
     status, _, err = compass(

@@ -49,6 +49,7 @@ def test_same_seed_same_bytes_in_another_process(compass, tmp_path):
     assert tables(tmp_path / "there") == expected
 
 
+@pytest.mark.slow
 def test_another_planner_on_the_same_seed_meets_the_same_world():
     one = run([*SHORT, "horizon_s=120"], CheapestFeasible(samples=5))
     other = run([*SHORT, "horizon_s=120"], CheapestFeasible(samples=100, budget_s=15.0))
@@ -63,6 +64,7 @@ def test_another_planner_on_the_same_seed_meets_the_same_world():
     assert not one.decisions.equals(other.decisions)
 
 
+@pytest.mark.slow
 def test_runs_in_one_process_do_not_touch_each_other(first):
     run([*SHORT, "seed=4", "cluster=large", "drift=device_slowdown"])
     again = run([*SHORT, "seed=1"])

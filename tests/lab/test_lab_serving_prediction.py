@@ -28,7 +28,7 @@ STATION = 0
 # From observations to tables
 
 
-@pytest.mark.parametrize("cpu", [True, False])
+@pytest.mark.parametrize("cpu", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_parameters_behind_observations_are_recovered_and_predict_another_load(cpu):
     tables = truth(TIMES_S, SLOWDOWN, spread=0.3, occupied_s=(0.002, 0.0))
     loads = ((10, 1.0), (30, 1.2), (38, 1.05))

@@ -107,6 +107,7 @@ sys.exit(command.run_command("compass-sim", lambda: 3))
 """
 
 
+@pytest.mark.slow
 def test_what_a_planner_leaves_for_the_end_does_not_keep_the_program():
     command = [sys.executable, "-c", ENDLESS]
     done = subprocess.run(command, check=False, capture_output=True, text=True)

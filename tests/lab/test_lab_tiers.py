@@ -10,7 +10,7 @@ from lab.config.compose import compose, set_up
 from scenarios.applications.shipped import shipped_applications
 from scenarios.queries import births
 
-USUAL = ("code_generation", "live_video_chat", "speech_recognition")
+USUAL = ("speech_recognition",)
 """Applications that are tried in each run of the tests; others differ in numbers alone."""
 SHORT = ["experiment=speech_small", "horizon_s=120", "planner=greedy"]
 

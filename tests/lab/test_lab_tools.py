@@ -38,6 +38,7 @@ def test_figures_are_reproduced_from_a_checkout_alone(words, refused, monkeypatc
     )
 
 
+@pytest.mark.slow
 def test_report_draws_and_prints(tmp_path, capsys, drawn):
     drawn.append("goodput.png")
     run(["horizon_s=60", "workload.rate=0.05"], directory=tmp_path / "run")

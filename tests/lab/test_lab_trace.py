@@ -115,6 +115,7 @@ def test_operators_that_work_at_the_same_time_are_on_tracks_of_their_own(branche
     assert at_once
 
 
+@pytest.mark.slow
 def test_a_run_that_forks_is_traced_and_drawn(branched):
     assert main(["trace", str(branched)]) == 0
     events = json.loads((branched / "trace.json").read_text())["traceEvents"]

@@ -126,6 +126,7 @@ def test_rows_go_to_parquet_with_what_else_the_file_holds(tmp_path, capsys):
     assert again.rows["ape_pct"].to_list() == frame["ape_pct"].to_list()
 
 
+@pytest.mark.slow
 def test_a_figure_is_drawn_for_every_target(tmp_path, capsys, refused):
     rows = llm_rows()
     file, out = written(rows, tmp_path / "rows.csv"), tmp_path / "figures" / "rows.png"

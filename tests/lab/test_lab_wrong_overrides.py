@@ -242,7 +242,12 @@ def test_the_command_prints_the_same_sentence(compass, tmp_path, overrides):
 
 
 @pytest.mark.parametrize(
-    "values", ["seed=0,x", "seed=1,1.5", "planner=videostorm,vulcn", "workload.rat=1,2"]
+    "values",
+    [
+        "seed=0,x",
+        "planner=videostorm,vulcn",
+        *(pytest.param(one, marks=pytest.mark.slow) for one in ("seed=1,1.5", "workload.rat=1,2")),
+    ],
 )
 def test_a_sweep_with_a_job_that_cannot_be_composed_does_not_start(compass, tmp_path, values):
     sentence_of(compass("-m", values))

@@ -318,6 +318,7 @@ def test_shedding_bounds_sojourns_where_load_exceeds_capacity():
     assert sojourns[False].min() > 100 * bound
 
 
+@pytest.mark.slow
 def test_by_deadline_fewer_are_late_than_by_arrival():
     """The same requests at 0.85 of capacity; half of them have a tight bound, half a wide one."""
     bounds = 4, 40

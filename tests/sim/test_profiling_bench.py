@@ -45,6 +45,7 @@ def test_features_tell_as_much_as_embeddings_of_the_measured_clips_did(clusters,
     assert within(bench(), clusters) == pytest.approx(share, abs=0.05)
 
 
+@pytest.mark.slow
 def test_features_that_correlate_with_nothing_tell_nothing():
     assert within(bench(correlation=0.0), 8) > 0.95
 
