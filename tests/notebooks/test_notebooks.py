@@ -133,8 +133,14 @@ def folder(name):
     return _pages.PAGES / f"{name}_files"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+QUICK = ("01",)
+"""Notebooks that are executed here; the longer checks execute the others."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if name[:2] in QUICK else pytest.mark.slow) for name in NAMES],
+)
 def test_it_runs_from_top_to_bottom(name):
     executed = _pages.execute(name, smoke=True)
     outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]

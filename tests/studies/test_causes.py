@@ -160,7 +160,7 @@ def test_the_page_tells_what_must_change_for_each_claim_that_differs() -> None:
     ]
     text = "Figure 1: a title.\n\nText."
     section = Section("1", text, (), "1 run.", [*differ, agrees], [], [], [], causes)
-    shown = page("compass-lab reproduce 1", False, [section], {})
+    shown = page("compass-lab reproduce 1", False, [section], {}, {})
     rows = [line for line in shown.splitlines() if line.startswith("| 1 | claim")][5:]
     assert rows == [
         "| 1 | claim 0 | more boards | 2 times | 2 [1.5, 2.5] (10 seeds) |",

@@ -181,7 +181,7 @@ def reproduction() -> str:
         )
         for number in ("10", "11")
     ]
-    return page("compass-lab reproduce 10 11", False, sections, {})
+    return page("compass-lab reproduce 10 11", False, sections, {}, {})
 
 
 def test_a_line_follows_every_figure_and_table_of_both_pages() -> None:
