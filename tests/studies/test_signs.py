@@ -156,7 +156,7 @@ def test_a_seed_on_which_compass_serves_nobody_counts() -> None:
 def test_the_page_of_figures_explains_its_signs(ours: str, explanation: str | None) -> None:
     found = Decision(Finding("claim", f"{ours} (4 seeds)", Verdict.AGREES, "why"), 4, 4)
     section = Section("1", "Figure 1: a title.\n\nText.", (), "1 run.", [found], [], [], [])
-    text = page("compass-lab reproduce 1", False, [section], {})
+    text = page("compass-lab reproduce 1", False, [section], {}, {})
     assert [each for each in (AT_LEAST, UNBOUNDED) if each in text] == [explanation] * bool(
         explanation
     )
