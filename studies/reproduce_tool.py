@@ -174,4 +174,5 @@ def _section(
         list(figure.lines(rows)),
         scenes(made.rows),
         causes,
+        made.core_s,
     )

@@ -2,15 +2,18 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import fsum
 from pathlib import Path
 
 from markdown_it import MarkdownIt
 
 from lab.analysis.paired import UNBOUNDED
+from lab.common.formatting import number
 from lab.reporting.render import data_uri, render
 from studies.common import regime
 from studies.common.cause_search import CONFIRMING, SCREENING, Cause
 from studies.common.claims import NEGLIGIBLE, Verdict
+from studies.common.measures import S_PER_HOUR
 from studies.common.tables import AT_LEAST
 from studies.common.verdicts import FIRST_SEED, LOOKS, Decision
 
@@ -31,6 +34,7 @@ class Section:
     lines: Sequence[str]  # further Markdown
     scenes: Sequence[regime.Scene]  # of its runs
     causes: Sequence[Cause] = ()  # what must change for claims that differ
+    core_s: float = 0.0  # core seconds of its runs
 
     @property
     def searched(self) -> Iterator[tuple[str, str, str, str, str]]:
@@ -89,6 +93,7 @@ def page(
         ],
         regime=regime.line([scene for section in sections for scene in section.scenes]),
         judged=regime.told_apart(),
+        core_h=number(fsum(section.core_s for section in sections) / S_PER_HOUR, 2),
         looks=", ".join(map(str, LOOKS.seeds)),
         first_seed=FIRST_SEED,
         error=f"{LOOKS.error:.0%}",
