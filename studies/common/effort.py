@@ -1,9 +1,10 @@
 """Spends a number of hours on the runs that decide the most claims.
 
-Every scene of every study first gets the seeds of the first look (`studies.common.verdicts`), those
-that take the least time first, as far as their finished runs tell. Then the scene with the most
-open claims per core second of its next look is next, until the time is over or every claim is
-decided or has all looks. Finished runs are cached, so the same command continues where it ended.
+The scene with the most open claims per core second of its next look (`studies.common.verdicts`) is
+next, until the time is over or every claim is decided or has all looks. The time is estimated from
+finished runs. The claims of a scene that has not had its first look are not known; it counts as
+many as it has runs on one seed, but for one. Finished runs are cached, so the same command
+continues where it ended.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -70,6 +71,11 @@ class Part:
         return bool(self.failure) or self.looked == len(LOOKS.seeds)
 
     @property
+    def likely_claims(self) -> int:
+        """Number of claims assumed before the first look: a reference against each other run."""
+        return max(1, len(self.of_look(1)) // LOOKS.seeds[0] - 1)
+
+    @property
     def next_core_s(self) -> float:
         """Estimated core seconds of the runs that the next look misses."""
         mean_s = UNKNOWN_CORE_S if self.mean_core_s is None else self.mean_core_s
@@ -87,6 +93,7 @@ class Effort:
         ]
         for part in self.parts:
             part.load(cache)
+        self._decided: dict[tuple[str, tuple[int, ...]], list[Decision]] = {}
 
     def rows(self, study: str) -> pl.DataFrame:
         """Return the rows of a study so far."""
@@ -111,11 +118,13 @@ class Effort:
         Claims on scenes that lack runs of the first look are left out, and so are claims on all
         scenes if any scene lacks them.
         """
-        rows, waiting = self.rows(study), self.waiting(study)
-        if rows.is_empty():
+        looks = tuple(part.looked for part in self.parts if part.study == study)
+        if not any(looks):
             return []
-        found = decisions(self._studies[study].findings, rows)
-        return [each for each in found if each.finding.scene or not waiting]
+        if (study, looks) not in self._decided:  # They take seconds.
+            found = decisions(self._studies[study].findings, self.rows(study))
+            self._decided[study, looks] = [one for one in found if one.finding.scene or all(looks)]
+        return self._decided[study, looks]
 
     def spend(self, seconds: float, processes: int) -> None:
         """Make runs until the time is over or nothing is left to decide.
@@ -142,15 +151,13 @@ class Effort:
     def _next(self) -> Part | None:
         """Return the part whose next look is worth most, or None."""
         left = [part for part in self.parts if not part.finished]
-        fresh = [part for part in left if not part.looked]
-        if fresh:
-            return min(fresh, key=lambda part: part.next_core_s)
         worth: list[tuple[float, int, Part]] = []
         for name in dict.fromkeys(part.study for part in left):
             found = [each.finding.scene for each in self.decisions(name) if each.open]
             for at, part in enumerate(left):
                 if part.study == name:
                     claims = sum(scene in ("", part.scene) for scene in found)
+                    claims = claims if part.looked else part.likely_claims
                     worth.append((claims / max(part.next_core_s, 1e-9), -at, part))
         best = max(worth, key=lambda each: each[:2], default=None)
         return best[2] if best is not None and best[0] > 0 else None
