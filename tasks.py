@@ -25,7 +25,7 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
-ENVIRONMENT = Path(os.environ.get("COMPASS_ENV", ROOT / ".venv"))
+ENVIRONMENT = Path(os.environ.get("COMPASS_ENV") or ROOT / ".venv")
 SCRIPTS = "Scripts" if os.name == "nt" else "bin"
 BIN = ENVIRONMENT / SCRIPTS
 SUPPLY = ENVIRONMENT / "supply"
