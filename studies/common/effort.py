@@ -2,9 +2,9 @@
 
 The scene with the most open claims per core second of its next look (`studies.common.verdicts`) is
 next, until the time is over or every claim is decided or has all looks. The time is estimated from
-finished runs. The claims of a scene that has not had its first look are not known; it counts as
-many as it has runs on one seed, but for one. Finished runs are cached, so the same command
-continues where it ended.
+finished runs. Before a scene's first look, its claims are not known; one is assumed for each of its
+runs on a seed after the first, which is usually Compass's. Finished runs are cached, so the same
+command continues where it ended.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -72,7 +72,7 @@ class Part:
 
     @property
     def likely_claims(self) -> int:
-        """Number of claims assumed before the first look: a reference against each other run."""
+        """Number of claims assumed before the first look."""
         return max(1, len(self.of_look(1)) // LOOKS.seeds[0] - 1)
 
     @property

@@ -43,15 +43,14 @@ def in_settings(rows: pl.DataFrame) -> pl.DataFrame:
 def findings(rows: pl.DataFrame) -> list[Finding]:
     """Return whether Compass leads in every setting, and whether its lead grows with the load."""
     tidy = in_settings(rows)
+    leads = by_scene(tidy, [GOODPUT], REFERENCE, ["scene", "setting", "x"])
     found = [
         ahead(
             f"{row['setting']} {row['x']:g}: ahead of {row['planner']}",
             row,
             "goodput over that of the other planner",
         )
-        for row in by_scene(tidy, [GOODPUT], REFERENCE, ["scene", "setting", "x"]).iter_rows(
-            named=True
-        )
+        for row in leads.iter_rows(named=True)
     ]
     load = tidy.filter(setting="load")
     if load.is_empty():
