@@ -22,7 +22,7 @@ BEYOND = 1.5
 """Distance, as a factor, from the outermost number to the end of a line that stands for no end."""
 
 LETTERS = 76
-"""Largest number of characters in a line of axis labels, over all panels of a row."""
+"""Most characters in a line below all panels of a row, plus the longest label of a row of dots."""
 
 MANY_DECADES = 100.0
 """If the ends of an axis have at least this ratio, only powers of ten are marked."""
@@ -127,7 +127,7 @@ def dots(axes: Axes, frame: pl.DataFrame, paper: tuple[float, float] | None) -> 
                 markerfacecolor="white" if beyond else colors[planner],
             )
         axes.plot([], [], marker="o", color=colors[planner], label=planner)
-    label = _ratio(frame, LETTERS // len(axes.figure.axes))
+    label = _ratio(frame, (LETTERS - max(map(len, scenes), default=0)) // len(axes.figure.axes))
     axes.set(xscale="log", yticks=range(len(scenes)), yticklabels=scenes, xlabel=label)
     if not axes.yaxis_inverted():  # Panels share the axis.
         axes.invert_yaxis()
