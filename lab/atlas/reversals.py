@@ -3,16 +3,18 @@
 The default scene has about 60 living queries, more than the cells of the atlas.
 
 Each change moves one axis of `lab.atlas.axes` from its default. Its size is the part of the axis
-that it moves over, on the axis's logarithmic scale; another category counts as `OF_CATEGORY`. All
-planners run every change on a few seeds. Then, for each pair, fresh seeds must confirm that one is
-surely ahead in the default scene, and, beginning with the smallest change that reverses their
-means, that the other one is surely ahead there. Half of the error is for the default scene. The
+that it moves over, on the axis's logarithmic scale; another category counts as `OF_CATEGORY`.
+
+For each pair, fresh seeds must first confirm that one planner is surely ahead in the default scene.
+Then planners run every change on one seed, and on a few more where the other planner of a pair
+comes near. Beginning with the smallest change that reverses the means of a pair, fresh seeds must
+confirm that the other one is surely ahead there. Half of the error is for the default scene. The
 k-th change that is tried gets 1 / (k (k + 1)) of the other half, which adds up to all of it.
 
 Runs are cached (`lab.run_cache.jobs`), so an interrupted search continues.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -38,6 +40,10 @@ SCREENED = range(9000, 9005)
 CONFIRMED = range(9100, 9116)
 """Seeds that search for changes, and fresh ones that confirm them."""
 
+NEAR = 0.5
+"""A change is searched further for a pair if, on the first seed, the planner that is behind by
+default has more than this share of the other one's goodput."""
+
 ERROR = 0.05
 """Probability with which a confirmation may err."""
 
@@ -59,10 +65,12 @@ def changes() -> list[Change]:
         if axis is PRICE:
             continue  # It changes no goodput.
         default = DEFAULT[axis.name]
+        seen = {default}
         for size, value in _others(axis, default):
             cell = Cell({**DEFAULT, axis.name: value})
-            if value == default or cell.queries < LEAST_QUERIES:
+            if value in seen or cell.queries < LEAST_QUERIES:
                 continue  # The same scene, or one whose results are mostly noise.
+            seen.add(value)
             if isinstance(axis, Ordered):
                 words = f"{axis.words} is {axis.shown(value)} instead of {axis.shown(default)}"
             else:
@@ -83,6 +91,10 @@ def _others(axis: Any, default: Any) -> Iterator[tuple[float, Any]]:
                 yield step, float(round(value)) if axis is BOARDS else value
 
 
+Key = tuple[int, str]
+"""The number of a change, and the name of a planner."""
+
+
 class Runs:
     """Makes the runs of the changes, a batch at a time.
 
@@ -95,11 +107,9 @@ class Runs:
         self._cache, self._processes = cache, processes
         self.changes = changes()
 
-    def __call__(
-        self, numbers: Sequence[int], planners: Sequence[str], seeds: Sequence[int]
-    ) -> dict[tuple[int, str], Floats]:
-        """Return the goodput of planners on all seeds, by the number of the change and planner."""
-        keys = [(number, name) for number in numbers for name in planners]
+    def __call__(self, keys: Iterable[Key], seeds: Sequence[int]) -> dict[Key, Floats]:
+        """Return the goodput on all seeds, of shape (n,), for each key."""
+        keys = list(keys)
         jobs = [
             Job(
                 overrides(self.changes[number].cell, SHORT, name),
@@ -137,28 +147,51 @@ def reversals(planners: Sequence[str], runs: Runs) -> list[Reversal]:
 
     Raises what `lab.run_cache.jobs.make` raises; finished runs are kept.
     """
-    every = runs.changes
-    screened = runs(range(len(every)), planners, SCREENED)
-    mean = {key: float(values.mean()) for key, values in screened.items()}
+    default = [(0, name) for name in planners]
+    usual, fresh = runs(default, SCREENED), runs(default, CONFIRMED)
+    pairs = [
+        sorted(pair, key=lambda name: -usual[0, name].mean()) for pair in combinations(planners, 2)
+    ]
+    ordered = [
+        (ahead, behind)
+        for ahead, behind in pairs
+        if surely_positive(fresh[0, ahead] - fresh[0, behind], ERROR / 2)
+    ]
+    mean = _screened(ordered, runs)
+    return [
+        _smallest(ahead, behind, mean, runs)
+        if (ahead, behind) in ordered
+        else Reversal(ahead, behind, None, ordered=False)
+        for ahead, behind in pairs
+    ]
 
-    def confirmed(number: int, name: str) -> Floats:
-        return runs([number], [name], CONFIRMED)[number, name]
 
-    found = []
-    for pair in combinations(planners, 2):
-        ahead, behind = sorted(pair, key=lambda name: -mean[0, name])
-        answer, tried = Reversal(ahead, behind, None), 0
-        if not surely_positive(confirmed(0, ahead) - confirmed(0, behind), ERROR / 2):
-            found.append(Reversal(ahead, behind, None, ordered=False))
+def _screened(pairs: Sequence[tuple[str, str]], runs: Runs) -> dict[Key, float]:
+    """Return the mean goodput in each change of the planners of pairs that come near there."""
+    names = dict.fromkeys(name for pair in pairs for name in pair)
+    numbers = range(1, len(runs.changes))
+    first = runs([(number, name) for number in numbers for name in names], SCREENED[:1])
+    near = dict.fromkeys(
+        (number, name)
+        for number in numbers
+        for ahead, behind in pairs
+        if first[number, behind][0] > NEAR * first[number, ahead][0]
+        for name in (ahead, behind)
+    )
+    return {key: float(values.mean()) for key, values in runs(near, SCREENED).items()}
+
+
+def _smallest(ahead: str, behind: str, mean: Mapping[Key, float], runs: Runs) -> Reversal:
+    """Return the first change that reverses the means of a pair and is confirmed."""
+    tried = 0
+    for number, change in enumerate(runs.changes):
+        ours_mean, theirs_mean = mean.get((number, behind)), mean.get((number, ahead))
+        if ours_mean is None or theirs_mean is None or ours_mean <= theirs_mean:
             continue
-        for number, change in enumerate(every):
-            if mean[number, behind] > mean[number, ahead]:
-                tried += 1
-                ours, theirs = confirmed(number, behind), confirmed(number, ahead)
-                if surely_positive(ours - theirs, ERROR / 2 / (tried * (tried + 1))):
-                    least = float(theirs.mean())
-                    ratio = float(ours.mean()) / least if least else None
-                    answer = Reversal(ahead, behind, change, ratio)
-                    break
-        found.append(answer)
-    return found
+        tried += 1
+        found = runs([(number, ahead), (number, behind)], CONFIRMED)
+        theirs, ours = found[number, ahead], found[number, behind]
+        if surely_positive(ours - theirs, ERROR / 2 / (tried * (tried + 1))):
+            least = float(theirs.mean())
+            return Reversal(ahead, behind, change, float(ours.mean()) / least if least else None)
+    return Reversal(ahead, behind, None)

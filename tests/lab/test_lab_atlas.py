@@ -1,7 +1,7 @@
 """The regime atlas: looks, verdicts, the race, the design, the tree and the command."""
 
-from collections.abc import Sequence
-from itertools import groupby
+from collections.abc import Iterable, Sequence
+from itertools import groupby, product
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from lab.atlas.axes import (
 from lab.atlas.place import AHEAD, BEHIND, place
 from lab.atlas.race import GOODPUT, METRICS, Row, race
 from lab.atlas.rerun import Again, compared
-from lab.atlas.reversals import changes
+from lab.atlas.reversals import CONFIRMED, SCREENED, Key, changes, reversals
 from lab.atlas.runs import (
     FIRST_SEED,
     SEEDS_PER_CELL,
@@ -210,6 +210,54 @@ def test_each_change_moves_one_axis_and_small_ones_come_first() -> None:
     for each in found[1:]:
         moved = [axis.name for axis in AXES if each.cell.values[axis.name] != DEFAULT[axis.name]]
         assert moved == [each.axis]
+
+
+class _Made:
+    """Goodput of planners by a function of the change's size; notes which runs are asked for."""
+
+    def __init__(self) -> None:
+        self.changes = changes()
+        self.asked: dict[tuple[Key, int], int] = {}
+
+    def __call__(self, keys: Iterable[Key], seeds: Sequence[int]) -> dict[Key, np.ndarray]:
+        keys = list(keys)
+        self.asked.update(dict.fromkeys(product(keys, seeds), len(self.asked)))
+        return {key: np.array([self._goodput(*key, seed) for seed in seeds]) for key in keys}
+
+    def _goodput(self, number: int, planner: str, seed: int) -> float:
+        change = self.changes[number]
+        noise = 0.1 * float(np.random.default_rng((seed, len(planner))).normal())
+        gains = planner == "rises" and change.axis == "load" and change.size >= 0.2
+        return {"high": 10.0, "like": 10.0, "rises": 6.0, "low": 1.0}[planner] + noise + 9 * gains
+
+
+def test_the_smallest_change_that_reverses_an_order_is_found_and_confirmed() -> None:
+    made = _Made()
+    found = {
+        (each.ahead, each.behind): each
+        for each in reversals(("high", "rises", "low"), made)  # type: ignore[arg-type]
+    }
+    change = found["high", "rises"].change
+    assert change is not None
+    assert (change.axis, change.size) == ("load", 0.2)
+    assert found["high", "rises"].ratio == pytest.approx(1.5, abs=0.02)
+    assert found["high", "low"].change is None
+    assert found["rises", "low"].change is None
+    confirmed = {number for (number, _), seed in made.asked if seed in CONFIRMED}
+    assert confirmed == {0, made.changes.index(change)}
+
+
+def test_planners_that_never_come_near_run_a_change_on_one_seed_only() -> None:
+    made = _Made()
+    reversals(("high", "low"), made)  # type: ignore[arg-type]
+    assert {seed for (number, _), seed in made.asked if number} == {SCREENED[0]}
+
+
+def test_an_order_that_is_not_sure_by_default_is_not_searched() -> None:
+    made = _Made()
+    [answer] = reversals(("high", "like"), made)  # type: ignore[arg-type]
+    assert not answer.ordered
+    assert {number for (number, _), _ in made.asked} == {0}
 
 
 def _verdicts() -> pl.DataFrame:
