@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from math import inf
+from math import fsum, inf
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -267,7 +267,7 @@ def _slices(
             at_s = max(sent_s, min(at_s, latest_s[operator]))
         times_s = [at_s - sent_s, *(row[f"{operator}_{part}"] for part in parts)]
         yield from _in_turn(operator, ORDER, times_s, sent_s, track_of[operator])
-        done_s[operator] = sent_s + sum(times_s)
+        done_s[operator] = sent_s + fsum(times_s)
     *_, last = awaited
     yield from _in_turn(
         ANSWER, [sent_part], [row[f"{ANSWER}_{sent_part}"]], done_s[last], track_of[last]
@@ -279,7 +279,7 @@ def _latest(row: dict[str, Any], awaited: Mapping[str, tuple[str, ...]]) -> dict
     sent_part, *parts = ORDER
     by_s = dict.fromkeys(awaited, row["ended_s"] - row[f"{ANSWER}_{sent_part}"])
     for operator in reversed(list(awaited)):
-        by_s[operator] -= sum(row[f"{operator}_{part}"] for part in parts)
+        by_s[operator] -= fsum(row[f"{operator}_{part}"] for part in parts)
         some = awaited[operator]
         sent_s = row[f"{operator}_{sent_part}"] if len(some) == 1 else 0.0
         for each in some:

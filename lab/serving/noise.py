@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
+from math import fsum
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -56,7 +57,7 @@ def core_times(stat: str) -> tuple[float, float, float] | None:
 def frequency_hz(cpuinfo: str) -> float | None:
     """Return the mean frequency of the cores from ``/proc/cpuinfo``; None if unknown."""
     found = [float(one) for one in re.findall(r"^cpu MHz\s*:\s*([\d.]+)", cpuinfo, re.MULTILINE)]
-    return sum(found) / len(found) * 1e6 if found else None
+    return fsum(found) / len(found) * 1e6 if found else None
 
 
 class NoiseRecorder:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from math import log, sqrt
+from math import fsum, log, sqrt
 from time import thread_time
 from typing import Any
 
@@ -64,7 +64,7 @@ class Busy(Operator):
 
     def run(self, batch: Sequence[Any]) -> Sequence[Any]:
         """Compute, and return the bodies."""
-        burn(self.fixed_s + sum(map(self.time_s, batch)))
+        burn(self.fixed_s + fsum(map(self.time_s, batch)))
         return batch
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf
+from math import fsum, inf
 
 from planners.common.offline_profiles import by_deviation, deviations, own_knobs, profile_ahead
 from planners.common.orders import Orders, QueryByQuery
@@ -262,7 +262,7 @@ class INFaaS(QueryByQuery):
         needed = (query.slo.accuracy or 0.0) / max(richest_accuracy, 1e-9)
         quality = needed ** (1 / max(1, tunable))
         return tuple(
-            Goal(bound_s * time_s / sum(times_s), quality if operator.knobs else 0.0)
+            Goal(bound_s * time_s / fsum(times_s), quality if operator.knobs else 0.0)
             for operator, time_s in zip(context.world.pipeline.operators, times_s, strict=True)
         )
 
@@ -303,7 +303,7 @@ def scaled(
     mean. If all operators meet their goals, nothing is yielded. Network time is not considered.
     """
     spread = min(MOST_SPREAD, max(1.0, report.latency_quantile_s / report.latency_mean_s))
-    taken_s = [sum(pair) for pair in zip(report.waiting_s, report.compute_s, strict=True)]
+    taken_s = [fsum(pair) for pair in zip(report.waiting_s, report.compute_s, strict=True)]
     excess = [
         spread * time_s / goal.time_s for time_s, goal in zip(taken_s, market.goals, strict=True)
     ]

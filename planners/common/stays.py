@@ -28,7 +28,7 @@ def note_stays(context: PlanningContext) -> None:
     before: Stays = context.recall(STAYS) or Stays()
     living = dict(map(attrgetter("id", "arrival_s"), _living(context)))
     gone = [at_s for query, at_s in before.living.items() if query not in living]
-    lived_s = before.lived_s + sum(before.seen_s - at_s for at_s in gone)
+    lived_s = before.lived_s + fsum(before.seen_s - at_s for at_s in gone)
     stays = Stays(before.departed + len(gone), lived_s, context.now_s, living)
     context.remember(STAYS, stays)
 

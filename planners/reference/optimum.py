@@ -30,7 +30,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import inf
+from math import fsum, inf
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -115,11 +115,11 @@ class Capacity:
     @property
     def all_usd_per_hour(self) -> float:
         """Price of all cores and cards together, in dollars per hour."""
-        cores = sum(many * self.core_usd_per_hour[node] for node, many in self.cores.items())
-        cards = sum(
+        cores = fsum(many * self.core_usd_per_hour[node] for node, many in self.cores.items())
+        cards = fsum(
             many
             * max(
-                sum(count * self.instance_usd_per_hour[node, name] for name, count in each.items())
+                fsum(count * self.instance_usd_per_hour[node, name] for name, count in each.items())
                 for each in self.layouts[node]
             )
             for node, many in self.cards.items()
@@ -286,7 +286,7 @@ def program(
         for number, offer in enumerate(its)
         if offer.backhaul
     }
-    if sum(sends.values()) > capacity.backhaul:
+    if fsum(sends.values()) > capacity.backhaul:
         rows.append((sends, capacity.backhaul))
     columns = int(begin[-1]) + len(sorts) + len(cuts)
     worth, usd_per_hour, most = np.zeros(columns), np.zeros(columns), np.ones(columns)
@@ -311,7 +311,7 @@ def program(
         coo_array((values, (at_row, at_column)), shape=(len(rows), columns)).tocsr(),
         np.array([right for _, right in rows]),
         capacity.all_usd_per_hour
-        + sum(max((offer.usd_per_hour for offer in its), default=0.0) for its in offers),
+        + fsum(max((offer.usd_per_hour for offer in its), default=0.0) for its in offers),
     )
 
 
@@ -431,7 +431,7 @@ def _sharing(
     for its in users.values():
         yield {**{column: 1.0 for column, _ in its}, station: -1.0}, 0.0
     heaviest = {query: max(work for _, work in its) for query, its in users.items()}
-    if sum(heaviest.values()) > room:
+    if fsum(heaviest.values()) > room:
         load = {column: work for its in users.values() for column, work in its}
         yield {**load, station: -room}, 0.0
     if not alone:

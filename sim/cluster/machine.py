@@ -7,6 +7,7 @@ its slices are needed or the machine is no longer rented.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import fsum
 
 from hardware_models.gpu.mig import choose_start, profiles
 from scenarios.applications.application import Model
@@ -306,7 +307,7 @@ class Machine:
         """Return the number of unused compute slices of a card, inside and outside instances."""
         assert self.node.gpu_board is not None
         known = profiles(self.node.gpu_board)
-        used = sum(
+        used = fsum(
             known[each.profile].compute_slices * each.thread_percent / WHOLE
             for each in self.instances
             if each.gpu == gpu

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from math import isinf, nan, sqrt
+from math import fsum, isinf, nan, sqrt
 from typing import Any
 
 import polars as pl
@@ -112,7 +112,7 @@ def why_late(record: QueryRecord, windows: pl.DataFrame) -> str:
             "windows that were in time"
         )
     most = max(slow, key=lambda each: slow[each])
-    return f"{named(*most)}, {seconds(slow[most])} of {seconds(sum(slow.values()))} on average"
+    return f"{named(*most)}, {seconds(slow[most])} of {seconds(fsum(slow.values()))} on average"
 
 
 def named(operator: str, part: str) -> str:

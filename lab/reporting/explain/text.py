@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from io import StringIO
 from itertools import groupby
-from math import isnan, nan
+from math import fsum, isnan, nan
 from textwrap import TextWrapper
 from typing import Any, cast
 
@@ -377,8 +377,8 @@ def _order_cells(record: QueryRecord, group: list[Row]) -> list[str]:
         first["outcome"] + (f", {len(group):,} times" if len(group) > 1 else ""),
         first["plan"] or "",
         number(first["list_price_usd_per_hour"]),
-        charged(sum(row["charged_s"] or 0.0 for row in group)),
-        charged(sum(row["waited_s"] or 0.0 for row in group)),
+        charged(fsum(row["charged_s"] or 0.0 for row in group)),
+        charged(fsum(row["waited_s"] or 0.0 for row in group)),
         "" if in_force_s is None else f"{in_force_s - record.arrival_s:.2f}",
     ]
 
@@ -493,8 +493,8 @@ def parts(record: QueryRecord) -> Iterator[RenderableType]:
     grid = TextGrid("operator", *shown, "total", *["total in late windows"] * bool(late_s))
     for operator in operators:
         cells = [ms(times_s[operator, part]) for part in shown]
-        cells.append(ms(sum(times_s[operator, part] for part in PARTS)))
+        cells.append(ms(fsum(times_s[operator, part] for part in PARTS)))
         if late_s:
-            cells.append(ms(sum(late_s.get((operator, part), nan) for part in PARTS)))
+            cells.append(ms(fsum(late_s.get((operator, part), nan) for part in PARTS)))
         grid.add_row(operator, *cells)
     yield grid

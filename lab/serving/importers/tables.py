@@ -10,7 +10,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from math import isfinite
+from math import fsum, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,7 @@ def perf_analyzer_tables(
 
 def _factors(row: Mapping[str, float]) -> dict[float, float]:
     """Return quantiles of the ratio of an execution to its mean, from percentiles of latency."""
-    others_s = sum(row[name] for name in PARTS) - row[INFER]
+    others_s = fsum(row[name] for name in PARTS) - row[INFER]
     known = {at: max(row[name] - others_s, 0.0) / row[INFER] for at, name in PERCENTILES.items()}
     above = _mean({**known, 1.0: known[0.99]})
     # The mean up to the median is that of its two ends.
@@ -126,13 +126,13 @@ def _factors(row: Mapping[str, float]) -> dict[float, float]:
 def _mean(quantiles: Mapping[float, float]) -> float:
     """Return the integral of a piecewise linear quantile function over its range."""
     ends = pairwise(quantiles.items())
-    return sum((after - at) * (one + other) / 2 for (at, one), (after, other) in ends)
+    return fsum((after - at) * (one + other) / 2 for (at, one), (after, other) in ends)
 
 
 def _cv(factors: Mapping[float, float]) -> float:
     """Return the coefficient of variation of a piecewise linear distribution of mean 1."""
     ends = pairwise([*factors.items(), (1.0, factors[0.99])])
-    square = sum(
+    square = fsum(
         (after - at) * (one * one + one * other + other * other) / 3
         for (at, one), (after, other) in ends
     )

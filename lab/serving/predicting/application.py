@@ -6,6 +6,7 @@ engine's time between batches counts as part of a batch, and its delays on the w
 """
 
 from collections.abc import Mapping, Sequence
+from math import fsum
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ def _configurations(
 
     def place(one: str) -> tuple[float, float]:
         settings, right = named[one]
-        return -right, -sum(tables.times_s(name, each, 1)[0] for name, each in settings.items())
+        return -right, -fsum(tables.times_s(name, each, 1)[0] for name, each in settings.items())
 
     return {each: named[each][0] for each in sorted(named, key=place)}
 
@@ -162,7 +163,7 @@ def batch_times_s(
     ]
     return {
         configuration: [
-            sum(each)
+            fsum(each)
             for each in zip(tables.times_s(operator, its[operator], most), added, strict=True)
         ]
         for configuration, its in named.items()
@@ -174,7 +175,7 @@ def _alone_s(tables: ServiceTables, named: Mapping[str, Mapping[str, str]]) -> f
     slowdown = tables[CORES].sort("jobs")["slowdown"][0] * tables[HOST]["stolen"][0]
     operators = next(iter(named.values()))
     times_s = [batch_times_s(tables, named, name) for name in operators]
-    slowest_s = max(sum(each[configuration][0] for each in times_s) for configuration in named)
+    slowest_s = max(fsum(each[configuration][0] for each in times_s) for configuration in named)
     return float(slowest_s * slowdown)
 
 

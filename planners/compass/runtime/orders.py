@@ -7,6 +7,7 @@ counts the load of the backhaul.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from math import fsum
 from typing import NamedTuple
 
 from planners.common.weak_cache import KEPT
@@ -72,7 +73,7 @@ def backhaul_room(context: PlanningContext, market: Market, asking: Collection[i
     order would replace them.
     """
     standing = market.standing
-    ordered = sum(
+    ordered = fsum(
         max(0.0, record.uses.backhaul - standing.backhaul(query))
         for query, record in orders_of(context).items()
         if query not in asking

@@ -6,7 +6,7 @@ latency, fitted hyper-parameters and the same acquisition function.
 """
 
 from collections.abc import Sequence
-from math import log, log1p, sqrt
+from math import fsum, log, log1p, sqrt
 from statistics import NormalDist
 
 import numpy as np
@@ -123,7 +123,7 @@ class NormalBo:
         mean, sd = (each[:, 0] for each in self._accuracy.predict())
         accurate = probability_above(self._accuracy_bound, mean, sd)
         mean, sd = (each[:, 0] for each in self._latency.predict())
-        cv = sum(self._cvs.values()) / max(1, len(self._cvs))
+        cv = fsum(self._cvs.values()) / max(1, len(self._cvs))
         spread = log1p(cv**2)
         tail = self._quantile * sqrt(spread) - spread / 2
         return accurate, probability_below(self._log_bound, mean + tail, sd)

@@ -9,7 +9,7 @@ part of Compass remembers, such as the audits, is in the module of that part, wi
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from math import nan
+from math import fsum, nan
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,7 +44,7 @@ class ProfiledConfig:
         """The row of this profile in `rows_of`, cached because searches read it often."""
         times_s = self.operator_time_s.tolist()
         verdict = nan if self.verdict is None else float(self.verdict)
-        known = self.accuracy, self.variance, verdict, self.count, sum(times_s), self.time_cv
+        known = self.accuracy, self.variance, verdict, self.count, fsum(times_s), self.time_cv
         return np.array([*known, *self.normalised, *times_s])
 
 
