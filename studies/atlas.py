@@ -56,7 +56,6 @@ def page() -> str:
         cells=len(found),
         runs=made.frame.height,
         hours=made.wall_s / 3600,
-        processes=made.processes,
         core_hours=float(made.frame["core_s"].sum()) / 3600,
         planners=planners,
         length=made.plan.length,

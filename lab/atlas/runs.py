@@ -190,7 +190,6 @@ class Atlas:
     def __init__(self, directory: Path, plan: Plan, as_kept: bool = False) -> None:
         self.directory, self.plan = directory, plan
         self.wall_s = 0.0
-        self.processes = 0  # how many cells ran at the same time, at the end
         self.rows: list[Row] = []
         self._about = json.loads(json.dumps(asdict(plan)))
         if not as_kept:
@@ -199,7 +198,7 @@ class Atlas:
         if path.exists():
             try:
                 found = json.loads(path.read_text(encoding="utf-8"))
-                self.wall_s, self.processes = float(found["wall_s"]), int(found["processes"])
+                self.wall_s = float(found["wall_s"])
                 self.rows += pl.read_parquet(directory / RUNS).to_dicts()
             except (ValueError, KeyError, TypeError, OSError, pl.exceptions.PolarsError) as error:
                 raise InputError(
@@ -250,7 +249,6 @@ class Atlas:
         No cell is started after ``until_s`` seconds. Returns the sentences of cells that failed.
         """
         started, before_s, failures = perf_counter(), self.wall_s, dict[int, str]()
-        self.processes = processes
         by_cell: dict[int, list[Row]] = {}
         for row in self.rows:
             by_cell.setdefault(row["cell"], []).append(row)
@@ -296,10 +294,7 @@ class Atlas:
         with written_aside(self.directory / RUNS) as aside:
             self.frame.write_parquet(aside)
         with written_aside(self.directory / ABOUT) as aside:
-            text = json.dumps(
-                {**self._about, "wall_s": round(self.wall_s, 1), "processes": self.processes},
-                indent=2,
-            )
+            text = json.dumps({**self._about, "wall_s": round(self.wall_s, 1)}, indent=2)
             aside.write_text(text, encoding="utf-8")
 
 

@@ -1,7 +1,5 @@
 """Tables of live video chat: InternVL2 answers a question about the last seconds of a video."""
 
-from math import fsum
-
 import numpy as np
 import polars as pl
 
@@ -61,7 +59,7 @@ def _strata() -> pl.DataFrame:
         "benchmark", index="model", values="value"
     )
     scores = {one: wide[f"{name} ({one})"].to_numpy() for one in STRATA}
-    overall = fsum(scores.values()) / len(STRATA)
+    overall = sum(scores.values()) / len(STRATA)
     rows = [
         {
             "dataset": "MVBench",

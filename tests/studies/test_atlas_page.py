@@ -43,14 +43,14 @@ def _kept(directory: Path) -> None:
     ]
     directory.mkdir()
     pl.DataFrame(rows).write_parquet(directory / RUNS)
-    (directory / ABOUT).write_text(json.dumps({**asdict(PLAN), "wall_s": 7200.0, "processes": 2}))
+    (directory / ABOUT).write_text(json.dumps({**asdict(PLAN), "wall_s": 7200.0}))
 
 
 def test_the_page_says_who_is_best_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _kept(tmp_path / "kept")
     monkeypatch.setattr(atlas, "KEPT", tmp_path / "kept")
     text = atlas.page()
-    assert "720 runs took 2.0 hours" in text
+    assert "720 runs took 0.2 core-hours\n(2.0 by the clock)" in text
     assert "- Where the load is at most 0.79" in text
     assert "80 % of the queries' time" in text
     assert "0 % of cells are ties, and 0 % are undecided" in text
