@@ -5,6 +5,7 @@ stated probability, and may look at the same items as often as it likes.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import inf, log, sqrt
@@ -14,7 +15,7 @@ from typing import Annotated
 import numpy as np
 
 from planners.common.ranges import InRange, Positive
-from planners.compass.profiling.estimates import decided, side_of_floor
+from planners.compass.profiling.estimates import decided, rare_variance, side_of_floor
 from scenarios.numerics import Floats
 from scenarios.ranges import Range
 
@@ -47,8 +48,20 @@ class Decision(ABC):
             freedom: the variance's degrees of freedom.
             count: number of items measured.
             floor: the floor, or None for none.
-            alpha: level of a test that is made once; rules that state a certainty ignore it.
+            alpha: level of a test that is made once; `Certain` ignores it.
         """
+
+    @abstractmethod
+    def looks(self, first: int, batch: int, most: int, known: Callable[[], int]) -> Sequence[int]:
+        """Return the numbers of items after which a verdict is sought, until there is one.
+
+        `Profiler` describes ``first``, ``batch`` and ``most``. ``known`` returns the number of
+        items measured so far.
+        """
+
+    def least_variance(self, values: Floats) -> float:
+        """Return the least variance of the mean of measured values of shape (n,); 0 by default."""
+        return 0.0
 
 
 @dataclass(frozen=True)
@@ -69,6 +82,10 @@ class TTest(Decision):
     ) -> bool | None:
         """Return the result of one two-sided test; `Decision` describes the arguments."""
         return decided(mean, variance, freedom, floor, alpha)
+
+    def looks(self, first: int, batch: int, most: int, known: Callable[[], int]) -> Sequence[int]:
+        """Return all numbers from ``first`` to ``most``, because the search never comes back."""
+        return [*range(first, most, batch), most]
 
 
 @dataclass(frozen=True)
@@ -106,6 +123,16 @@ class Certain(InRange, Decision):
             floor,
             lambda each: critical_anytime(level, each, count, self.tightest_at),
         )
+
+    def looks(self, first: int, batch: int, most: int, known: Callable[[], int]) -> Sequence[int]:
+        """Return the next number, because the search decides whether further items can pay."""
+        count = known()
+        wanted = first if count < first else count + batch
+        return [min(wanted, max(count, most))]
+
+    def least_variance(self, values: Floats) -> float:
+        """Return the `rare_variance`."""
+        return float(rare_variance(values))
 
 
 APART = 0.05

@@ -16,7 +16,6 @@ from planners.common.weak_cache import KEPT
 from planners.compass.profiling.decisions import Decision, TTest
 from planners.compass.profiling.estimates import (
     Strata,
-    rare_variance,
     regressed_mean,
     simple_mean,
     strata_of,
@@ -112,20 +111,17 @@ class Profiler(InRange, ABC):
     ) -> Belief:
         """Measure a configuration until the test decides, or until items or budget run out.
 
-        If the rule of decision states a certainty, only the next items are measured, because the
-        search decides whether further ones can still pay.
+        `Decision.looks` has the numbers of items at which the test is made.
         """
-        if self.decision.certainty is not None:
-            known = context.profile(query, configuration, 0).count
-            wanted = self.first if known < self.first else known + self.batch
-            wanted = min(wanted, max(known, self.most))
-            return self.measure(context, query, configuration, wanted, self.alpha)
-        wanted = self.first
-        while True:
+
+        def known() -> int:
+            return context.profile(query, configuration, 0).count
+
+        for wanted in self.decision.looks(self.first, self.batch, self.most, known):
             belief = self.measure(context, query, configuration, wanted, self.alpha)
-            if belief.verdict is not None or belief.count < wanted or wanted >= self.most:
-                return belief
-            wanted = min(self.most, wanted + self.batch)
+            if belief.verdict is not None or belief.count < wanted:
+                break
+        return belief
 
     def sharpened(
         self,
@@ -175,8 +171,7 @@ class Profiler(InRange, ABC):
         alpha: float | None,
     ) -> Belief:
         """Return a result with the verdict of the rule of decision; None is the usual level."""
-        if self.decision.certainty is not None:
-            variance = max(variance, rare_variance(estimate.measurement.accuracy))
+        variance = max(variance, self.decision.least_variance(estimate.measurement.accuracy))
         alpha = self.alpha if alpha is None else alpha
         verdict = self.decision.verdict(
             mean, variance, freedom, estimate.count, query.slo.accuracy, alpha

@@ -88,6 +88,16 @@ class TestSequence:
             )
         assert TTest().certainty is None
 
+    def test_the_t_test_looks_after_each_batch(self):
+        assert TTest().looks(16, 16, 40, int) == [16, 32, 40]
+        assert TTest().looks(16, 16, 16, int) == [16]
+
+    @pytest.mark.parametrize(
+        ("known", "wanted"), [(0, 16), (9, 16), (16, 32), (30, 40), (40, 40), (50, 50)]
+    )
+    def test_a_stated_certainty_asks_for_the_next_batch_only(self, known, wanted):
+        assert Certain().looks(16, 16, 40, lambda: known) == [wanted]
+
     def test_a_certainty_of_a_half_or_less_is_refused(self):
         with pytest.raises(ValueError, match="certainty"):
             Certain(0.5)
