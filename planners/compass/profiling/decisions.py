@@ -21,14 +21,7 @@ from scenarios.ranges import Range
 
 
 class Decision(ABC):
-    """Base of rules of decision.
-
-    Attributes:
-        certainty: least probability of meeting the floor at which a configuration is accepted; None
-            if the test or, if it is undecided, the mean decides.
-    """
-
-    certainty: float | None = None
+    """Base of rules of decision."""
 
     @abstractmethod
     def verdict(

@@ -5,6 +5,7 @@ takes a fixed number of items, as the baselines do.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
 from typing import Literal
@@ -160,6 +161,25 @@ class Profiler(InRange, ABC):
         if not variance < alone:
             return None
         return self._decided(query, estimate, mean, variance, freedom, alpha)
+
+    def sharpened_by_most(
+        self,
+        context: PlanningContext,
+        query: Query,
+        belief: Belief,
+        shown: Mapping[int, ProfiledConfig],
+        alpha: float | None = None,
+    ) -> Belief:
+        """Return a result, corrected if possible by the configuration measured on the most items.
+
+        ``shown`` are the profiles by index of the configuration; `sharpened` describes ``alpha``.
+        """
+        if not shown:
+            return belief
+        configurations = context.world.pipeline.configurations
+        control = configurations[max(shown, key=lambda index: shown[index].count)]
+        configuration = belief.estimate.measurement.configuration
+        return self.sharpened(context, query, configuration, control, alpha) or belief
 
     def _decided(
         self,

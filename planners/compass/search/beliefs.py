@@ -1,7 +1,6 @@
 """Beliefs about one query's plans: estimates from profiling, histories and telemetry."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from math import exp, inf
 from statistics import NormalDist
 
@@ -9,24 +8,23 @@ import numpy as np
 
 from planners.bayesopt.encodings import blocks, mixed, one_hot, ordinal
 from planners.common.weak_cache import KEPT
+from planners.compass.profiling.decisions import Certain
 from planners.compass.profiling.profiler import Profiler
 from planners.compass.search.accuracy_prior import AccuracyPrior
-from planners.compass.search.cmbo import Cmbo, Domain
+from planners.compass.search.certain_beliefs import CertainBeliefs
+from planners.compass.search.cmbo import Domain
 from planners.compass.search.configuration_beliefs import Believed, ConfigurationBeliefs
-from planners.compass.search.history import Prior, WarmStart
+from planners.compass.search.history import WarmStart
 from planners.compass.search.planning_model import PlanningModel
-from planners.compass.search.pooled import PooledAccuracy
 from planners.compass.search.query_plans import (
     Held,
     PayablePlans,
     ProfiledSizes,
     QueryPlans,
-    error_of,
-    kept_if_lognormal,
-    kept_in_time,
     losses,
     undominated,
 )
+from planners.compass.search.t_test_beliefs import TTestBeliefs
 from planners.compass.state.pools import Market
 from planners.compass.state.records import Candidates, Offer, ProfiledConfig, SearchState
 from scenarios.applications.pipeline import Pipeline
@@ -39,12 +37,6 @@ ENCODINGS = {"one_hot": one_hot, "ordinal": ordinal, "mixed": mixed}
 
 HOPED = 0.9
 """Least assumed probability that an unprofiled plan serves, because a trial is cheap."""
-
-LIKELY_TO_DO = 0.5
-"""A plan that fits is proposed before all others if it meets the SLO with this probability."""
-
-WORTH_A_TRY = 0.25
-"""Least probability of meeting the SLO at which a plan is offered, if a certainty is stated."""
 
 SLOWER = tuple(map(NormalDist().inv_cdf, (11 / 12, 9 / 12, 7 / 12)))
 """Standard normal quantiles that represent devices slower than the median, slowest first."""
@@ -101,11 +93,15 @@ class Beliefs:
         )
         self._judged: set[int] = set()
         self._payable: PayablePlans | None = None
-        certainty = profiler.decision.certainty
-        blank = partial(_blank, model, self._domain, self._base, query, certainty)
-        self.configurations = ConfigurationBeliefs(
-            *(context, query, found, warm_start, features, blank),
-            *(self._domain.accuracy, profiler, accuracy_prior),
+        given = (
+            *(context, query, found, warm_start, features, model),
+            *(self._domain, self._base, profiler, accuracy_prior),
+        )
+        decision = profiler.decision
+        self.configurations: ConfigurationBeliefs = (
+            CertainBeliefs(*given, decision.certainty)
+            if isinstance(decision, Certain)
+            else TTestBeliefs(*given)
         )
 
     def learn(self, index: int, seen: ProfiledConfig) -> None:
@@ -128,45 +124,24 @@ class Beliefs:
         """
         base, surrogates = self._base, self.configurations.surrogates
         cost, has_room = base.costs(surrogates.time_s())
-        exclude = np.zeros(len(self._domain), dtype=bool)
         urgent = reference is None or self._waits
-        worth = None
-        if self.configurations.certainty is None:
-            exclude[list(self.configurations.profiled)] = True
-        else:
-            worth, least = self.configurations.prospects(least), 0.0
+        worth, least, at_once = self.configurations.promising(least)
         possible = np.isfinite(cost)
         if reference is None and possible.any() and self._market.value > 0:
             reference = float(cost[possible].max()) + self._market.value
         plan = None
         if urgent and not has_room.all():
             surrogates.reprice(np.where(has_room, cost, inf), reference)
-            plan = surrogates.propose(
-                exclude, max(least, LIKELY_TO_DO) if worth is None else 0.0, worth
-            )
+            plan = surrogates.propose(least=at_once, worth=worth)
         if plan is None:
             surrogates.reprice(cost, reference)
-            plan = surrogates.propose(exclude, least, worth)
+            plan = surrogates.propose(least=least, worth=worth)
         return None if plan is None else int(base.view.configuration[plan])
 
     def assume(self, most: int) -> None:
-        """Consider up to ``most`` unmeasured configurations as the surrogates predict them.
-
-        They are those with a plan whose worth, its probability of meeting the SLO times the worth
-        of service minus its price, is the highest. There are none before the first measurement, or
-        if the rule of decision states no certainty.
-        """
-        known, base = self.configurations, self._base
-        if known.certainty is None or not known.measured:
-            return
-        cost, _ = base.costs(known.surrogates.time_s())
-        worth = np.full(len(self._domain), -inf)
-        likely = known.surrogates.feasible()
-        np.maximum.at(worth, base.view.configuration, likely * self._market.value - cost)
-        worth[list(known.measured)] = -inf
-        chosen = np.argsort(-worth, kind="stable")[:most]
-        known.assume([index for index in chosen.tolist() if worth[index] > -self._market.value])
-        self._payable, self._judged = None, set()
+        """Consider up to ``most`` unmeasured configurations, if the rule of decision allows it."""
+        if self.configurations.assume(most):
+            self._payable, self._judged = None, set()
 
     def least_price(self) -> Floats:
         """Return configurations' lowest plan prices, infinite without a plan, of shape (C,)."""
@@ -194,10 +169,7 @@ class Beliefs:
         its, believed = self._profiled(), self.configurations.believed()
         loss, otherwise = self._losses(its), its.latency_s
         if not loss.min(initial=inf) < inf:
-            if self.configurations.certainty is None:
-                loss = self._missed(its, believed.accuracy[its.configuration])
-            else:
-                loss = self._unsure(its, believed.sure[its.configuration])
+            loss = self.configurations.best_effort(its)
             otherwise = its.price
         chosen = undominated(its.demand, loss, otherwise, most)
         return [self._offer(its, at, believed) for at in chosen.tolist()]
@@ -206,19 +178,6 @@ class Beliefs:
         """Return the loss of each plan, or infinity if it is infeasible; see `Market.loss`."""
         believed = self.configurations.believed()
         return losses(its, believed.accurate, believed.sure, self._planned_s, self._market.value)
-
-    def _unsure(self, its: PayablePlans, sure: Floats) -> Floats:
-        """Return the loss of plans that are not sure enough; infinite where they may not pay."""
-        likely = sure * its.in_time
-        lost = its.price + (1 - likely) * self._market.value
-        return np.where(likely >= WORTH_A_TRY, lost, inf)
-
-    def _missed(self, its: PayablePlans, accuracy: Floats) -> Floats:
-        """Return the sum of each plan's relative excess of latency and lack of accuracy."""
-        floor, bound_s = self._query.slo.accuracy or 0.0, self._query.slo.latency_s or inf
-        lacking = np.maximum(0.0, floor - accuracy) / max(floor, 1e-9)
-        late = np.maximum(0.0, np.minimum(its.latency_s, 1e9) / bound_s - 1)
-        return np.asarray(late + lacking)
 
     def judge(self, number: int) -> Offer | None:
         """Return the present beliefs about a plan, or None if it is unprofiled or impossible."""
@@ -333,13 +292,8 @@ class Beliefs:
         return np.where(possible, accurate, 0.0)
 
     @property
-    def _bound_s(self) -> float:
-        bound_s = self._query.slo.latency_s
-        return inf if bound_s is None else bound_s
-
-    @property
     def _planned_s(self) -> float:
-        return self._model.headroom * self._bound_s
+        return self._model.headroom * self.configurations.bound_s
 
     def _profiled(self) -> PayablePlans:
         """Return the plans of all profiled configurations, each of which is judged only once."""
@@ -368,8 +322,8 @@ class Beliefs:
         A device can be slower than its model's nominal speed. The quantiles `SLOWER` represent all
         speeds below the median.
         """
-        in_time = self._kept(latency_s)
-        if not self._device_spread or self._bound_s == inf:
+        in_time = self.configurations.in_time(latency_s)
+        if not self._device_spread or self.configurations.bound_s == inf:
             return in_time
         unsure = np.flatnonzero((in_time > 0) & self._wide.touches_device[held.number])
         if len(unsure):
@@ -383,53 +337,18 @@ class Beliefs:
         ``plans`` are indices in the view, of shape (k,); `Held` describes ``of``.
         """
         load, slower = self._model.load, [exp(self._device_spread * each) for each in SLOWER]
-        in_time = self._kept(self._wide.latency_s(plans, of, sizes, load, slower[0]))
+        kept = self.configurations.in_time
+        in_time = kept(self._wide.latency_s(plans, of, sizes, load, slower[0]))
         # if a plan is in time on the slowest device, it is on all others
         late = np.flatnonzero(in_time < 1)
         if len(late):
             plans, of, total = plans[late], of[late], in_time[late]
             for device in slower[1:]:
-                total += self._kept(self._wide.latency_s(plans, of, sizes, load, device))
+                total += kept(self._wide.latency_s(plans, of, sizes, load, device))
             in_time[late] = total / len(SLOWER)
         return in_time
-
-    def _kept(self, latency_s: Floats) -> Floats:
-        certainty = self.configurations.certainty
-        if certainty is None or self._bound_s == inf:
-            return kept_in_time(latency_s, self._bound_s, self._model.headroom)
-        return kept_if_lognormal(
-            latency_s, self._bound_s, error_of(self._model.headroom, certainty)
-        )
 
 
 def _domain(pipeline: Pipeline, features: Callable[[Pipeline], Floats]) -> Domain:
     points = features(pipeline)
     return Domain(points, blocks(pipeline, points), pipeline.upstream_knobs)
-
-
-def _blank(
-    model: PlanningModel,
-    domain: Domain,
-    base: QueryPlans,
-    query: Query,
-    certainty: float | None,
-    prior: Prior | None,
-    pooled: PooledAccuracy | None,
-) -> Cmbo:
-    """Return surrogates without observations; their prior is that of histories, if given."""
-    return Cmbo(
-        domain,
-        base.view.configuration,
-        base.factors(model.load),
-        base.sent_s,
-        base.view.cost_usd_per_hour,
-        latency_s=query.slo.latency_s,
-        accuracy=query.slo.accuracy,
-        fixed_s=base.fixed_s,
-        latency_quantile=query.slo.latency_quantile,
-        latency_margin=model.headroom if certainty is None else 1.0,
-        latency_error=0.0 if certainty is None else error_of(model.headroom, certainty),
-        prior_accuracy=None if prior is None or pooled is not None else prior.accuracy,
-        prior_log_time=None if prior is None else prior.log_time,
-        pooled=pooled,
-    )

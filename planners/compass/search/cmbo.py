@@ -264,7 +264,7 @@ class Cmbo:
         than the reference. ``worth``, of shape (C,), replaces the probabilities of being accurate
         enough.
         """
-        accurate = self._likely_accurate() if worth is None else worth
+        accurate = self.likely_accurate() if worth is None else worth
         if exclude is not None:
             accurate = np.where(exclude, 0.0, accurate)
         chosen = best_saving(self.reference, self._cost, accurate, self._believed_latency(), least)
@@ -272,13 +272,19 @@ class Cmbo:
 
     def utility(self) -> Floats:
         """Return the feasibility-weighted saving of each plan, of shape (P,)."""
-        accurate = self._likely_accurate()[self._configuration]
+        accurate = self.likely_accurate()[self._configuration]
         return feasible_saving(self.reference, self._cost, accurate, self._fast())
 
     def feasible(self) -> Floats:
         """Return each plan's probability of meeting the SLO, of shape (P,)."""
-        accurate = self._likely_accurate()[self._configuration]
+        accurate = self.likely_accurate()[self._configuration]
         return np.asarray(accurate * self._fast())
+
+    def likely_accurate(self) -> Floats:
+        """Return each configuration's probability of being accurate enough, of shape (C,)."""
+        if self._accurate is None:
+            self._accurate = probability_above(self._accuracy_bound, *self.accuracy())
+        return self._accurate
 
     def believed(self) -> tuple[Floats, Floats, Floats, Floats]:
         """Return means and deviations of latency (s, without waits) and accuracy, of shape (P,)."""
@@ -323,12 +329,6 @@ class Cmbo:
     def time_s(self) -> Floats:
         """Return the median time of each operator in each configuration in s, of shape (C, N)."""
         return self._believed_latency().time_s
-
-    def _likely_accurate(self) -> Floats:
-        """Return each configuration's probability of being accurate enough, of shape (C,)."""
-        if self._accurate is None:
-            self._accurate = probability_above(self._accuracy_bound, *self.accuracy())
-        return self._accurate
 
     def _compute(self) -> tuple[Floats, Floats]:
         """Return the median (s) of each plan's computing time, and the deviation of its log.

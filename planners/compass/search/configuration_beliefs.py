@@ -1,22 +1,26 @@
-"""Beliefs about the configurations of one query, estimated from profiling and histories."""
+"""Beliefs about the configurations of one query, estimated from profiling and histories.
 
+This module has what does not depend on the rule of decision. `TTestBeliefs` and `CertainBeliefs`
+add what follows from the paper's rule and from a stated certainty.
+"""
+
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf, nan, sqrt
+from math import inf
 from statistics import fmean
 
 import numpy as np
-import scipy  # submodules load at first use
 
 from planners.bayesopt.acquisition import probability_above
-from planners.bayesopt.gaussian_process import Grid
 from planners.common.weak_cache import KEPT
-from planners.compass.profiling.decisions import critical_posterior
 from planners.compass.profiling.profiler import Profiler
 from planners.compass.search.accuracy_prior import AccuracyPrior
-from planners.compass.search.cmbo import Cmbo
+from planners.compass.search.cmbo import Cmbo, Domain
 from planners.compass.search.history import Prior, WarmStart
+from planners.compass.search.planning_model import PlanningModel
 from planners.compass.search.pooled import PooledAccuracy
+from planners.compass.search.query_plans import PayablePlans, QueryPlans
 from planners.compass.state.records import (
     ACCURACY,
     COUNT,
@@ -25,7 +29,6 @@ from planners.compass.state.records import (
     TIME_CV,
     TOTAL_S,
     VARIANCE,
-    VERDICT,
     History,
     ProfiledConfig,
     SearchState,
@@ -33,8 +36,7 @@ from planners.compass.state.records import (
     rows_of,
 )
 from scenarios.applications.pipeline import Pipeline
-from scenarios.compiled import compiled
-from scenarios.numerics import Bools, Floats, Ints
+from scenarios.numerics import Bools, Floats
 from scenarios.queries import Query
 from sim import PlanningContext
 
@@ -43,17 +45,11 @@ UNKNOWN: Floats = np.zeros(0)
 REWEIGHED_AT = (2, 4, 8, 16, 32)
 """Numbers of profiled configurations at which histories are weighted again."""
 
-RELIABLE = 128
-"""A mean is used without surrogates if it is of at least this many items."""
-
 HISTORY_SD = 0.04
 """Assumed standard deviation of a surrogate's error on configurations that were not profiled."""
 
 MOST_VARIANCE = 1.0
 """Largest variance of a mean that is believed; the estimate from a single item is infinite."""
-
-STEP_S = 0.1
-"""Seconds that a step of the search takes besides profiling."""
 
 LEAST_TO_MATURE = 4
 """Histories are used until at least this many configurations were profiled for a query."""
@@ -69,10 +65,13 @@ class Believed:
 
 
 @dataclass(eq=False)
-class ConfigurationBeliefs:
+class ConfigurationBeliefs(ABC):
     """Beliefs about the C configurations of one query in one call.
 
+    Subclasses have the behaviour that depends on the rule of decision.
+
     Attributes:
+        bound_s: the SLO's bound on latency in seconds, infinite for none.
         profiled: profiling results, by index of the configuration.
         matured: whether the query's own profiling results have replaced histories.
         kept_history: beliefs of the surrogates after the query's last profiling, or None.
@@ -83,9 +82,9 @@ class ConfigurationBeliefs:
     found: SearchState  # state of the query's search
     warm_start: WarmStart  # use of histories
     features: Callable[[Pipeline], Floats]  # features of the configurations
-    # A function that creates surrogates from a prior of histories and a shared model, or from none.
-    blank: Callable[[Prior | None, PooledAccuracy | None], Cmbo]
-    grid: Grid  # the configurations, for the shared model
+    model: PlanningModel  # margins of plans
+    domain: Domain  # features of all configurations
+    plans: QueryPlans  # the plans that are compared to choose the configuration to profile next
     profiler: Profiler  # measures configurations; its rule of decision judges them
     accuracy_prior: AccuracyPrior  # of the shared model
 
@@ -94,6 +93,8 @@ class ConfigurationBeliefs:
         self._content: Floats = KEPT.of(items, "mean", lambda: items.mean(axis=0))
         self._many = len(self.context.world.pipeline.configurations)
         self._operators = len(self.context.world.pipeline.operators)
+        bound_s = self.query.slo.latency_s
+        self.bound_s = inf if bound_s is None else bound_s
         self.profiled = dict(self.found.profiled)
         self.matured = self.found.matured
         self._on_record = self.found.kept
@@ -102,22 +103,67 @@ class ConfigurationBeliefs:
         self._made: Cmbo | None = None
         self._believed: Believed | None = None
 
-    @property
-    def in_doubt(self) -> bool:
-        """Whether some profile is undecided and has so few items that surrogates must judge it.
+    # Behaviour by the rule of decision
 
-        If the rule of decision states a certainty, surrogates judge all profiles without a verdict.
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to profile; False where more items can always be measured."""
+        return False
+
+    @property
+    @abstractmethod
+    def renewed(self) -> bool:
+        """Whether beliefs can differ from those that the state of the search keeps."""
+
+    @abstractmethod
+    def done(self, least: float) -> Collection[int]:
+        """Return the configurations that are not profiled, or not any further.
+
+        ``least`` is the least probability of acceptance at which profiling is worthwhile.
         """
-        if self.certainty is not None:
-            return bool(self.profiled)
-        return any(
-            seen.verdict is None and seen.count < RELIABLE for seen in self.profiled.values()
-        )
+
+    @abstractmethod
+    def promising(self, least: float) -> tuple[Floats, float, float]:
+        """Return factors of the savings of configurations' plans, and the least that count.
+
+        The factors, of shape (C,), are 0 for configurations that should not be profiled. The second
+        result is the least product of a factor and a probability of being in time at which a plan
+        is proposed, and the third the same for plans that come first because pools have room.
+        ``least`` is the least probability of meeting the SLO.
+        """
+
+    def assume(self, most: int) -> bool:
+        """Consider up to ``most`` unmeasured configurations as surrogates predict them.
+
+        Returns whether this was done; by default, only measured configurations are considered.
+        """
+        return False
+
+    @abstractmethod
+    def in_time(self, latency_s: Floats) -> Floats:
+        """Return the probabilities that plans with predicted latencies keep the bound, (k,)."""
+
+    @abstractmethod
+    def best_effort(self, its: PayablePlans) -> Floats:
+        """Return the loss of plans of which none is feasible, infinite if not offered, (k,)."""
+
+    @abstractmethod
+    def confirm(self, index: int, more: int, alpha: float) -> bool:
+        """Profile an active configuration on up to ``more`` items, and record the results.
+
+        A test has level ``alpha``. Returns whether anything was learned.
+        """
 
     @property
-    def certainty(self) -> float | None:
-        """The probability of meeting the floor that the rule of decision asks for, or None."""
-        return self.profiler.decision.certainty
+    @abstractmethod
+    def _latency_terms(self) -> tuple[float, float]:
+        """The margin and the error of the latency that surrogates predict; see `Cmbo`."""
+
+    @abstractmethod
+    def _judged(self) -> Believed:
+        """Return the beliefs about the accuracy of profiled configurations."""
+
+    # Common behaviour
 
     @property
     def histories(self) -> list[History]:
@@ -134,10 +180,30 @@ class ConfigurationBeliefs:
     def surrogates(self) -> Cmbo:
         """The surrogates; they are created at the first access."""
         if self._made is None:
-            self._made = self.blank(self._prior(), self._pooled())
+            self._made = self._blank(self._prior(), self._pooled())
             _observe(self._made, list(self.measured), self._rows(self.measured))
             self._believed = None
         return self._made
+
+    def _blank(self, prior: Prior | None, pooled: PooledAccuracy | None) -> Cmbo:
+        """Return surrogates without observations; their prior is that of histories, if given."""
+        plans, slo, (margin, error) = self.plans, self.query.slo, self._latency_terms
+        return Cmbo(
+            self.domain,
+            plans.view.configuration,
+            plans.factors(self.model.load),
+            plans.sent_s,
+            plans.view.cost_usd_per_hour,
+            latency_s=slo.latency_s,
+            accuracy=slo.accuracy,
+            fixed_s=plans.fixed_s,
+            latency_quantile=slo.latency_quantile,
+            latency_margin=margin,
+            latency_error=error,
+            prior_accuracy=None if prior is None or pooled is not None else prior.accuracy,
+            prior_log_time=None if prior is None else prior.log_time,
+            pooled=pooled,
+        )
 
     @property
     def items(self) -> int:
@@ -149,30 +215,9 @@ class ConfigurationBeliefs:
         return self.profiled[index].count if index in self.profiled else 0
 
     @property
-    def complete(self) -> bool:
-        """Whether nothing is left to profile: all configurations were, and none is again."""
-        return self.certainty is None and len(self.profiled) == self._many
-
-    def done(self, least: float) -> Collection[int]:
-        """Return the configurations that are not profiled, or not any further, with `prospects`."""
-        if self.certainty is None:
-            return self.profiled
-        hopeless = self.prospects(least) == 0
-        return {index for index in self.measured if hopeless[index]}
-
-    @property
     def measured(self) -> Mapping[int, ProfiledConfig]:
         """The profiling results of configurations that were measured and not only assumed."""
-        if self.certainty is None:
-            return self.profiled
         return {index: seen for index, seen in self.profiled.items() if seen.count}
-
-    def assume(self, indices: Sequence[int]) -> None:
-        """Add predicted results of unmeasured configurations, in place of earlier predictions."""
-        accuracy, sd = self.surrogates.accuracy()
-        time_s = self.surrogates.time_s().copy()
-        self.profiled = {**self.measured, **self._predicted(indices, accuracy, sd**2, time_s)}
-        self._believed = None
 
     def _predicted(
         self, indices: Sequence[int], accuracy: Floats, variance: Floats, time_s: Floats
@@ -221,7 +266,7 @@ class ConfigurationBeliefs:
             items, "mean and sd", lambda: np.array([items.mean(axis=0), items.std(axis=0)])
         )
         return PooledAccuracy(
-            self.grid, typical, self._content, self.histories, self.accuracy_prior
+            self.domain.accuracy, typical, self._content, self.histories, self.accuracy_prior
         )
 
     def _prior(self) -> Prior | None:
@@ -243,7 +288,7 @@ class ConfigurationBeliefs:
         prior = None if len(self.profiled) < LEAST_TO_MATURE else self._prior()
         if prior is None:
             return False
-        own = self.blank(None, None)
+        own = self._blank(None, None)
         seen, rows = list(self.profiled), self._rows()
         _observe(own, seen, rows)
         theirs = np.abs(prior.accuracy[seen] - rows[:, ACCURACY]).mean()
@@ -267,51 +312,9 @@ class ConfigurationBeliefs:
             accuracy.astype(np.float32),
             log_time.astype(np.float32),
             len(measured),
-            None if self.certainty is None else sd.astype(np.float32),
+            sd.astype(np.float32),
             None if self._pools_nothing else seen,
         )
-
-    def prospects(self, least: float) -> Floats:
-        """Return how fast profiling probably accepts each configuration, per second, shape (C,).
-
-        Let m and s be the mean and standard deviation of a configuration's accuracy, and v the
-        variance between items. After k more items, the variance is u = s^2 v / (k s^2 + v). The
-        mean will be normal with variance s^2 - u, so the configuration is accepted, with z of
-        `critical_posterior`, with probability
-
-            P(k) = Phi((m - floor - z sqrt(u)) / sqrt(s^2 - u))
-
-        The result is the largest P(k) / (seconds for k items) over doubling k, as in the knowledge
-        gradient KG(*) (Frazier and Powell, "Paradoxes in learning and the marginal value of
-        information", 2010). It is 0 if no P(k) reaches ``least``, or if nothing is left to measure.
-        """
-        certainty, floor = self.certainty, self.query.slo.accuracy
-        assert certainty is not None, "the rule of decision states no certainty"
-        mean, sd = self.surrogates.accuracy()
-        item_s = self.surrogates.time_s().sum(axis=1)
-        count, settled = np.zeros(self._many), np.zeros(self._many, dtype=bool)
-        believed = self.believed()
-        for index, seen in self.profiled.items():
-            count[index] = seen.count
-            settled[index] = seen.verdict is not None or believed.accurate[index]
-        most = min(self.profiler.most, self.profiler.most_items(self.context, self.query))
-        workers = self.context.world.cluster.profiling.workers
-        best, reached = np.zeros(self._many), np.zeros(self._many)
-        more = float(self.profiler.first)
-        while more < 2 * most:
-            items = np.minimum(more, most - count)
-            after = sd**2 * self.surrogates.item_variance
-            after /= np.maximum(items, 0) * sd**2 + self.surrogates.item_variance
-            moved = np.sqrt(np.maximum(sd**2 - after, 1e-12))
-            gap = np.full(self._many, inf)
-            if floor is not None:
-                least_sd = np.sqrt(after)
-                gap = mean - floor - critical_posterior(certainty, least_sd) * least_sd
-            likely = np.where(items > 0, scipy.special.ndtr(gap / moved), 0.0)
-            seconds = STEP_S + np.ceil(np.maximum(items, 1) / workers) * item_s
-            best, reached = np.maximum(best, likely / seconds), np.maximum(reached, likely)
-            more *= 2
-        return np.where(settled | (reached < least), 0.0, best)
 
     def promise(self) -> Floats:
         """Return the last estimated probabilities of meeting the accuracy floor, of shape (C,)."""
@@ -332,92 +335,25 @@ class ConfigurationBeliefs:
         return self._predicted(indices, accuracy, sd**2, time_s)
 
     def believed(self) -> Believed:
-        """Return the beliefs about the accuracy of profiled configurations.
-
-        The measured mean is used if the test has decided or at least `RELIABLE` items were
-        measured. Otherwise the surrogates' mean is used, which is the recorded one if no newer
-        results exist. The test or, if it is undecided, the mean decides whether a configuration is
-        accurate enough. If the rule of decision states a certainty, the mean is always that of the
-        surrogates, and without a verdict, a configuration is accurate enough if this mean is above
-        the floor by `critical_posterior`.
-        """
+        """Return the beliefs about the accuracy of profiled configurations."""
         if self._believed is None:
             self._believed = self._judged()
         return self._believed
 
-    def _judged(self) -> Believed:
-        means, sds = UNKNOWN, UNKNOWN
-        if self.in_doubt:
-            kept = self.kept_history if self._made is None and self._on_record else None
-            if kept is None:
-                means, sds = self.surrogates.accuracy()
-            else:
-                means = kept.accuracy.astype(np.float64)
-                if kept.accuracy_sd is not None:
-                    sds = kept.accuracy_sd.astype(np.float64)
-        indices = np.fromiter(self.profiled, np.int64, len(self.profiled))
-        if self.certainty is not None:
-            return self._sure_enough(indices, means, sds)
-        floor = self.query.slo.accuracy
-        least = -inf if floor is None else floor
-        accuracy, accurate, margin = _judge(indices, self._rows(), means, sds, least, self._many)
-        return Believed(accuracy, accurate, scipy.special.ndtr(margin))
+    def _predicted_accuracy(self) -> tuple[Floats, Floats]:
+        """Return the means and deviations that surrogates predict, of shape (C,).
 
-    def _sure_enough(self, indices: Ints, means: Floats, sds: Floats) -> Believed:
-        """Return the beliefs under a rule that states a certainty; arguments are as in `_judge`."""
-        assert self.certainty is not None, "the rule of decision states no certainty"
-        accuracy, sure = np.full(self._many, nan), np.zeros(self._many)
-        accurate, floor = np.zeros(self._many, dtype=bool), self.query.slo.accuracy
-        if len(indices):
-            mean, sd = means[indices], sds[indices]
-            accuracy[indices], sure[indices] = mean, probability_above(floor, mean, sd)
-            above = mean - critical_posterior(self.certainty, sd) * sd
-            accurate[indices] = True if floor is None else above >= floor
-        for index, seen in self.profiled.items():
-            if seen.verdict is not None:
-                accurate[index] = seen.verdict
-                bound = max if seen.verdict else min
-                limit = self.certainty if seen.verdict else 1 - self.certainty
-                sure[index] = bound(sure[index], limit)
-        return Believed(accuracy, accurate, sure)
+        They are the recorded ones if no newer results exist; deviations may then be `UNKNOWN`.
+        """
+        kept = self.kept_history if self._made is None and self._on_record else None
+        if kept is None:
+            return self.surrogates.accuracy()
+        sd = UNKNOWN if kept.accuracy_sd is None else kept.accuracy_sd.astype(np.float64)
+        return kept.accuracy.astype(np.float64), sd
 
     def _rows(self, shown: Mapping[int, ProfiledConfig] | None = None) -> Floats:
         """Return profiles, by default all, in the form of `rows_of`."""
         return rows_of((self.profiled if shown is None else shown).values(), self._operators)
-
-
-@compiled
-def _judge(
-    indices: Ints,
-    rows: Floats,
-    means: Floats,
-    sds: Floats,
-    floor: float,
-    many: int,
-) -> tuple[Floats, Bools, Floats]:
-    """Return ``Believed.accuracy`` and ``accurate`` and the standard deviations above the floor.
-
-    All have shape (C,), where C is ``many``; without a profile, the last is -inf. ``rows`` is the
-    result of `rows_of` for m configurations. ``means`` and ``sds`` are those of the surrogates, of
-    shape (C,). ``means`` is empty if no configuration is in doubt, and ``sds`` is empty if measured
-    deviations must be used. ``ConfigurationBeliefs.believed`` explains the rules.
-    """
-    accuracy, margin = np.full(many, np.nan), np.full(many, -np.inf)
-    accurate = np.zeros(many, dtype=np.bool_)
-    for row, index in enumerate(indices):
-        mean, sd = rows[row, ACCURACY], sqrt(max(rows[row, VARIANCE], 0.0))
-        verdict = rows[row, VERDICT]
-        if np.isnan(verdict) and rows[row, COUNT] < RELIABLE:
-            mean = means[index]
-            sd = sds[index] if len(sds) else sd
-        accuracy[index] = mean
-        accurate[index] = mean >= floor if np.isnan(verdict) else verdict > 0
-        gap = mean - floor
-        if sd > 0 and gap < np.inf:
-            margin[index] = gap / sd
-        else:
-            margin[index] = np.inf if gap >= 0 else -np.inf
-    return accuracy, accurate, margin
 
 
 def _observe(cmbo: Cmbo, indices: Sequence[int], rows: Floats) -> None:

@@ -2,13 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import log
-from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 
-from planners.bayesopt.acquisition import probability_below
 from planners.common.weak_cache import KEPT
 from planners.compass.state.pools import Market, Uses, opens, room_in, share_taken, takes_of
 from planners.compass.state.records import ProfiledConfig, Slowness
@@ -318,42 +315,6 @@ def _costs(
                 if needed[its] > free[its] + 1e-9:
                     room_for[plan] = False
     return cost, room_for
-
-
-RISKY, RISKIEST = 0.6, 0.3
-"""Assumed probabilities of being in time, if predicted just above the headroom and at the bound.
-"""
-
-
-@compiled
-def kept_in_time(latency_s: Floats, bound_s: float, headroom: float) -> Floats:
-    """Return plans' assumed probabilities of meeting a latency bound, of shape (k,).
-
-    The probability is 1 for predicted latencies up to the share ``headroom`` of the bound, and
-    lower for higher latencies.
-    """
-    kept = np.ones(len(latency_s))
-    if bound_s == np.inf:
-        return kept
-    for plan in range(len(latency_s)):
-        late = max(0.0, latency_s[plan] / bound_s - headroom) / max(1 - headroom, 1e-9)
-        if late > 0:
-            kept[plan] = RISKY - (RISKY - RISKIEST) * late if late <= 1 else 0.0
-    return kept
-
-
-def error_of(headroom: float, certainty: float) -> float:
-    """Return the deviation of the log of latency / prediction that a headroom stands for.
-
-    A prediction at the share ``headroom`` of the bound keeps the bound with the probability
-    ``certainty``, if errors are log-normal; 0 if nothing is left of the bound.
-    """
-    return -log(headroom) / NormalDist().inv_cdf(certainty) if 0.5 < certainty < 1 else 0.0
-
-
-def kept_if_lognormal(latency_s: Floats, bound_s: float, error: float) -> Floats:
-    """Return plans' probabilities of meeting a latency bound, of shape (k,); see `error_of`."""
-    return probability_below(log(bound_s), np.log(np.maximum(latency_s, 1e-9)), error)
 
 
 @compiled

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from planners.common.ranges import BelowOne, Count, InRange, Level, WholeNumber
-from planners.compass.profiling.profiler import Belief, Profiler, StratifiedProfiler
+from planners.compass.profiling.profiler import Profiler, StratifiedProfiler
 from planners.compass.search.accuracy_prior import AccuracyPrior
 from planners.compass.search.beliefs import ENCODINGS, Beliefs
 from planners.compass.search.history import WarmStart
@@ -29,11 +29,6 @@ from scenarios.numerics import Floats
 from scenarios.queries import Query
 from scenarios.random_streams import stream
 from sim import PlanningContext
-
-LEAST_KNOWN = 8
-"""Number of profiled configurations from which on surrogates can rule out all others. With fewer,
-histories can mislead, and the query's own model has too little data.
-"""
 
 ROUNDING = 1e-9
 """Relative tolerance of losses, which depend on the order of summation."""
@@ -59,8 +54,8 @@ class Progress:
     def done(self, least: float) -> Collection[int]:
         """Return indices of the configurations that should not be profiled, or not any further.
 
-        They are those that were tried. If the rule of decision states a certainty, they are those
-        that more items would accept with a probability below ``least``, or that are accepted.
+        Under `TTest`, they are those that were tried. Under `Certain`, they are those that are
+        accepted, or that more items would accept with a probability below ``least``.
         """
         return self.beliefs.configurations.done(least)
 
@@ -186,17 +181,15 @@ class Search(InRange, ABC):
             beliefs.assume(self.most_offers)
         offers = beliefs.offers(self.most_offers)
         grown = known.items > before.items
-        # With a stated certainty, what other queries have shown changes the beliefs as well.
-        renewed = grown or (known.certainty is not None and bool(known.profiled))
         after = replace(
             before,
             profiled=known.profiled,
             matured=known.matured,
-            kept=before.kept or renewed,
+            kept=before.kept or known.renewed,
             spent_s=before.spent_s + start_s - context.remaining(query),
             exhausted=ended or (entered and not grown) or (not entered and before.exhausted),
             offers=offers,
-            history=known.history() if renewed else before.history,
+            history=known.history() if known.renewed else before.history,
         )
         keep_search_state(context, query, after)
         return offers
@@ -222,75 +215,16 @@ class Search(InRange, ABC):
         return self.beliefs(context, query, market, found).judge(number)
 
     def confirm(self, context: PlanningContext, query: Query, market: Market, index: int) -> bool:
-        """Profile an active configuration further, and test it more strictly than the search did.
+        """Profile an active configuration further, unless more items cannot change the beliefs.
 
-        The results are stored in the `SearchState`, with the corrections of other configurations
-        that follow from them. Returns whether anything was measured.
+        The results are stored in the `SearchState`. Returns whether anything was learned.
         """
         found = search_state(context, query)
         seen = found.profiled[index]
         if seen.confirmed or not self.confirm_items or query.slo.accuracy is None:
             return False
-        configuration = context.world.pipeline.configurations[index]
-        left_s = context.remaining(query)
-        alpha = self.confirm_alpha
-        if self.profiler.decision.certainty is not None:
-            return self._confirm_in_doubt(context, query, market, index)
-        for more in (0, self.confirm_items):
-            belief = self.profiler.measure(context, query, configuration, seen.count + more, alpha)
-            belief = self._sharpened(context, query, belief, found.profiled, alpha)
-            if belief.verdict is not None:
-                break
-        most = self.profiler.most_items(context, query)
-        decided = belief.verdict is not None or belief.count >= most
-        shown = {**found.profiled, index: belief.as_profile(confirmed=decided)}
-        grown = belief.count > seen.count
-        if grown:
-            shown = self._all_sharpened(context, query, shown, index)
-        again = belief.verdict is False  # the earlier results were wrong
-        after = replace(
-            found,
-            profiled=shown,
-            kept=found.kept and not grown,
-            exhausted=found.exhausted and not again,
-        )
-        if not after.kept:
-            known = self.beliefs(context, query, market, after).configurations
-            if known.in_doubt:
-                after = replace(after, kept=True, history=known.history())
-        after = replace(after, spent_s=found.spent_s + left_s - context.remaining(query))
-        keep_search_state(context, query, after)
-        return decided or grown
-
-    def _confirm_in_doubt(
-        self, context: PlanningContext, query: Query, market: Market, index: int
-    ) -> bool:
-        """Profile an active configuration further while it is not certain whether it will do."""
-        found, certainty = search_state(context, query), self.profiler.decision.certainty
-        assert certainty is not None, "the rule of decision states no certainty"
         known = self.beliefs(context, query, market, found).configurations
-        believed, seen = known.believed(), found.profiled[index]
-        sure = float(believed.sure[index])
-        most = min(self.profiler.most, self.profiler.most_items(context, query))
-        if believed.accurate[index] or sure <= 1 - certainty or seen.count >= most:
-            return False
-        left_s = context.remaining(query)
-        configuration = context.world.pipeline.configurations[index]
-        wanted = min(most, seen.count + self.confirm_items)
-        belief = self.profiler.measure(context, query, configuration, wanted, self.confirm_alpha)
-        if belief.count <= seen.count:
-            return False
-        known.learn(index, belief.as_profile())
-        after = replace(
-            found,
-            profiled=known.profiled,
-            kept=True,
-            exhausted=found.exhausted and bool(known.believed().accurate[index]),
-            spent_s=found.spent_s + left_s - context.remaining(query),
-            history=known.history(),
-        )
-        keep_search_state(context, query, after)
-        return True
+        return known.confirm(index, self.confirm_items, self.confirm_alpha)
 
     def look(
         self, context: PlanningContext, query: Query, configuration: Configuration
@@ -299,42 +233,10 @@ class Search(InRange, ABC):
         belief = self.profiler.profile(context, query, configuration)
         if not belief.count:
             return None
-        found = search_state(context, query)
-        return self._sharpened(context, query, belief, found.profiled).as_profile()
-
-    def _sharpened(
-        self,
-        context: PlanningContext,
-        query: Query,
-        belief: Belief,
-        shown: Mapping[int, ProfiledConfig],
-        alpha: float | None = None,
-    ) -> Belief:
-        """Return a belief, corrected by the configuration that was measured on the most items."""
-        if not shown or self.warm_start.sharing == "pooled":
-            return belief  # a shared model corrects all means together
-        configurations = context.world.pipeline.configurations
-        control = configurations[max(shown, key=lambda index: shown[index].count)]
-        configuration = belief.estimate.measurement.configuration
-        return self.profiler.sharpened(context, query, configuration, control, alpha) or belief
-
-    def _all_sharpened(
-        self,
-        context: PlanningContext,
-        query: Query,
-        shown: Mapping[int, ProfiledConfig],
-        control: int,
-    ) -> dict[int, ProfiledConfig]:
-        """Return the corrected profiles; ``control`` was measured on more items than these."""
-        configurations, found = context.world.pipeline.configurations, dict(shown)
-        for index, seen in shown.items():
-            if seen.count < shown[control].count and not seen.confirmed:
-                belief = self.profiler.sharpened(
-                    context, query, configurations[index], configurations[control]
-                )
-                if belief is not None:
-                    found[index] = belief.as_profile()
-        return found
+        if self.warm_start.sharing != "pooled":  # a shared model corrects all means together
+            shown = search_state(context, query).profiled
+            belief = self.profiler.sharpened_by_most(context, query, belief, shown)
+        return belief.as_profile()
 
 
 def _untried(
@@ -368,9 +270,7 @@ class CmboSearch(Search):
         if not progress.has_histories and len(tried) < self.initial:
             return self._initial(context, query, tried)
         context.charge(query, "search_step")
-        certain = self.profiler.decision.certainty is not None
-        known = certain or len(tried) >= LEAST_KNOWN
-        index = progress.most_promising(self.least_promise if known else 0.0)
+        index = progress.most_promising(self.least_promise)
         return None if index is None else context.world.pipeline.configurations[index]
 
     def _initial(
@@ -389,8 +289,8 @@ class CmboSearch(Search):
 class RandomSearch(Search):
     """Profiles configurations in random order; an ablation.
 
-    If the rule of decision states a certainty, each configuration is profiled until it is accepted,
-    or until more items would accept it with a probability below ``least_promise``.
+    Under `Certain`, each configuration is profiled until it is accepted, or until more items would
+    accept it with a probability below ``least_promise``.
     """
 
     def next(

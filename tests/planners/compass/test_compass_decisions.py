@@ -86,7 +86,6 @@ class TestSequence:
             assert TTest().verdict(0.5, 0.01, 12, 16, floor, 0.05) == decided(
                 0.5, 0.01, 12, floor, 0.05
             )
-        assert TTest().certainty is None
 
     def test_the_t_test_looks_after_each_batch(self):
         assert TTest().looks(16, 16, 40, int) == [16, 32, 40]

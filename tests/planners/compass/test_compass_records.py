@@ -11,7 +11,7 @@ import planners.compass
 from sim.planning.call import DeploymentOrder
 
 WORKING = {
-    *("Compass", "ConfigurationBeliefs", "PooledAccuracy", "Progress", "QueryPlans"),
+    *("Compass", "CertainBeliefs", "TTestBeliefs", "PooledAccuracy", "Progress", "QueryPlans"),
     "StationTable",
 }
 """The planner, and what lives within one call; everything else is kept or compared."""

@@ -11,12 +11,8 @@ from planners.compass.compass import Compass
 from planners.compass.profiling.decisions import Certain
 from planners.compass.profiling.profiler import FixedProfiler, StratifiedProfiler
 from planners.compass.search.history import WarmStart
-from planners.compass.search.search import (
-    ENCODINGS,
-    LEAST_KNOWN,
-    CmboSearch,
-    RandomSearch,
-)
+from planners.compass.search.search import ENCODINGS, CmboSearch, RandomSearch
+from planners.compass.search.t_test_beliefs import LEAST_KNOWN
 from planners.compass.state.pools import Uses
 from planners.compass.state.records import SearchState, keep_search_state, search_state
 from scenarios.random_streams import stream
