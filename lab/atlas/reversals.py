@@ -14,7 +14,7 @@ k-th change that is tried gets 1 / (k (k + 1)) of the other half, which adds up 
 Runs are cached (`lab.run_cache.jobs`), so an interrupted search continues.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -42,10 +42,10 @@ CONFIRMED = range(9100, 9116)
 
 NEAR = 0.5
 """A change is searched further for a pair if, on the first seed, the planner that is behind by
-default has more than this share of the other one's goodput."""
+default has at least this share of the other one's goodput."""
 
 ERROR = 0.05
-"""Probability with which a confirmation may err."""
+"""Probability with which the answer on a pair may err, over all its confirmations."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,8 @@ def _others(axis: Any, default: Any) -> Iterator[tuple[float, Any]]:
         for coordinate in (at - step, at + step):
             if 0 <= coordinate <= 1:
                 value = axis.at(coordinate)
-                yield step, float(round(value)) if axis is BOARDS else value
+                value = float(round(value)) if axis is BOARDS else value
+                yield abs(axis.coordinate(value) - at), value
 
 
 Key = tuple[int, str]
@@ -121,7 +122,9 @@ class Runs:
             for seed in seeds
         ]
         rows = make(jobs, self._processes, self._cache)
-        values = np.array([row[GOODPUT] for row in rows], dtype=float).reshape(len(keys), -1)
+        values = np.array([row[GOODPUT] for row in rows], dtype=float).reshape(
+            len(keys), len(seeds)
+        )
         return dict(zip(keys, values, strict=True))
 
 
@@ -157,41 +160,45 @@ def reversals(planners: Sequence[str], runs: Runs) -> list[Reversal]:
         for ahead, behind in pairs
         if surely_positive(fresh[0, ahead] - fresh[0, behind], ERROR / 2)
     ]
-    mean = _screened(ordered, runs)
+    candidates = _candidates(ordered, runs)
     return [
-        _smallest(ahead, behind, mean, runs)
-        if (ahead, behind) in ordered
+        _smallest(ahead, behind, candidates[ahead, behind], runs)
+        if (ahead, behind) in candidates
         else Reversal(ahead, behind, None, ordered=False)
         for ahead, behind in pairs
     ]
 
 
-def _screened(pairs: Sequence[tuple[str, str]], runs: Runs) -> dict[Key, float]:
-    """Return the mean goodput in each change of the planners of pairs that come near there."""
+def _candidates(pairs: Sequence[tuple[str, str]], runs: Runs) -> dict[tuple[str, str], list[int]]:
+    """Return the numbers of the changes that seem to reverse each pair, the smallest first."""
     names = dict.fromkeys(name for pair in pairs for name in pair)
     numbers = range(1, len(runs.changes))
     first = runs([(number, name) for number in numbers for name in names], SCREENED[:1])
-    near = dict.fromkeys(
-        (number, name)
-        for number in numbers
+    near = {
+        (ahead, behind): [
+            number
+            for number in numbers
+            if first[number, behind][0] >= NEAR * first[number, ahead][0]
+        ]
         for ahead, behind in pairs
-        if first[number, behind][0] > NEAR * first[number, ahead][0]
-        for name in (ahead, behind)
-    )
-    return {key: float(values.mean()) for key, values in runs(near, SCREENED).items()}
+    }
+    keys = [(number, name) for pair, its in near.items() for number in its for name in pair]
+    found = runs(dict.fromkeys(keys), SCREENED)
+    return {
+        (ahead, behind): [
+            number for number in its if found[number, behind].mean() > found[number, ahead].mean()
+        ]
+        for (ahead, behind), its in near.items()
+    }
 
 
-def _smallest(ahead: str, behind: str, mean: Mapping[Key, float], runs: Runs) -> Reversal:
-    """Return the first change that reverses the means of a pair and is confirmed."""
-    tried = 0
-    for number, change in enumerate(runs.changes):
-        ours_mean, theirs_mean = mean.get((number, behind)), mean.get((number, ahead))
-        if ours_mean is None or theirs_mean is None or ours_mean <= theirs_mean:
-            continue
-        tried += 1
+def _smallest(ahead: str, behind: str, numbers: Sequence[int], runs: Runs) -> Reversal:
+    """Return the first of some changes that fresh seeds confirm."""
+    for tried, number in enumerate(numbers, start=1):
         found = runs([(number, ahead), (number, behind)], CONFIRMED)
         theirs, ours = found[number, ahead], found[number, behind]
         if surely_positive(ours - theirs, ERROR / 2 / (tried * (tried + 1))):
             least = float(theirs.mean())
-            return Reversal(ahead, behind, change, float(ours.mean()) / least if least else None)
+            ratio = float(ours.mean()) / least if least else None
+            return Reversal(ahead, behind, runs.changes[number], ratio)
     return Reversal(ahead, behind, None)

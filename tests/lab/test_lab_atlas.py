@@ -24,7 +24,7 @@ from lab.atlas.axes import (
 from lab.atlas.place import AHEAD, BEHIND, place
 from lab.atlas.race import GOODPUT, METRICS, Row, race
 from lab.atlas.rerun import Again, compared
-from lab.atlas.reversals import CONFIRMED, SCREENED, Key, changes, reversals
+from lab.atlas.reversals import CONFIRMED, SCREENED, Key, Runs, changes, reversals
 from lab.atlas.runs import (
     FIRST_SEED,
     SEEDS_PER_CELL,
@@ -217,18 +217,21 @@ class _Made:
 
     def __init__(self) -> None:
         self.changes = changes()
-        self.asked: dict[tuple[Key, int], int] = {}
+        self.asked: set[tuple[Key, int]] = set()
 
     def __call__(self, keys: Iterable[Key], seeds: Sequence[int]) -> dict[Key, np.ndarray]:
         keys = list(keys)
-        self.asked.update(dict.fromkeys(product(keys, seeds), len(self.asked)))
+        self.asked.update(product(keys, seeds))
         return {key: np.array([self._goodput(*key, seed) for seed in seeds]) for key in keys}
 
     def _goodput(self, number: int, planner: str, seed: int) -> float:
         change = self.changes[number]
         noise = 0.1 * float(np.random.default_rng((seed, len(planner))).normal())
-        gains = planner == "rises" and change.axis == "load" and change.size >= 0.2
-        return {"high": 10.0, "like": 10.0, "rises": 6.0, "low": 1.0}[planner] + noise + 9 * gains
+        rises = planner == "rises" and change.axis == "load" and change.size > 0.19
+        # Two smaller changes seem to reverse the order, but fresh seeds do not confirm them.
+        seems = planner == "rises" and change.axis == "backhaul_mbps" and change.size < 0.15
+        gain = 9 * rises + 5 * (seems and seed in SCREENED)
+        return {"high": 10.0, "like": 10.0, "rises": 6.0, "low": 1.0}[planner] + noise + gain
 
 
 def test_the_smallest_change_that_reverses_an_order_is_found_and_confirmed() -> None:
@@ -239,12 +242,13 @@ def test_the_smallest_change_that_reverses_an_order_is_found_and_confirmed() -> 
     }
     change = found["high", "rises"].change
     assert change is not None
-    assert (change.axis, change.size) == ("load", 0.2)
+    assert (change.axis, change.size) == ("load", pytest.approx(0.2, abs=0.01))
     assert found["high", "rises"].ratio == pytest.approx(1.5, abs=0.02)
     assert found["high", "low"].change is None
     assert found["rises", "low"].change is None
     confirmed = {number for (number, _), seed in made.asked if seed in CONFIRMED}
-    assert confirmed == {0, made.changes.index(change)}
+    assert {made.changes[number].axis for number in confirmed} == {"", "backhaul_mbps", "load"}
+    assert len(confirmed) == 4
 
 
 def test_planners_that_never_come_near_run_a_change_on_one_seed_only() -> None:
@@ -253,11 +257,12 @@ def test_planners_that_never_come_near_run_a_change_on_one_seed_only() -> None:
     assert {seed for (number, _), seed in made.asked if number} == {SCREENED[0]}
 
 
-def test_an_order_that_is_not_sure_by_default_is_not_searched() -> None:
+def test_an_order_that_is_not_sure_by_default_is_not_searched(tmp_path: Path) -> None:
     made = _Made()
     [answer] = reversals(("high", "like"), made)  # type: ignore[arg-type]
     assert not answer.ordered
     assert {number for (number, _), _ in made.asked} == {0}
+    assert Runs(tmp_path, 1)([], SCREENED) == {}
 
 
 def _verdicts() -> pl.DataFrame:

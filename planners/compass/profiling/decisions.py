@@ -21,7 +21,11 @@ from scenarios.ranges import Range
 
 
 class Decision(ABC):
-    """Base of rules of decision."""
+    """Base of rules of decision.
+
+    Between verdicts, means of accuracy decide. Only under rules that extend `Certain`, the
+    surrogates' posterior does (`planners.compass.search.certain_beliefs`).
+    """
 
     @abstractmethod
     def verdict(
@@ -41,16 +45,17 @@ class Decision(ABC):
             freedom: the variance's degrees of freedom.
             count: number of items measured.
             floor: the floor, or None for none.
-            alpha: level of a test that is made once; `Certain` ignores it.
+            alpha: level of a test that is made once; a rule may ignore it.
         """
 
-    @abstractmethod
     def looks(self, first: int, batch: int, most: int, known: Callable[[], int]) -> Sequence[int]:
-        """Return the numbers of items after which a verdict is sought, until there is one.
+        """Return the numbers of items, at least one, after which a verdict is sought.
 
-        `Profiler` describes ``first``, ``batch`` and ``most``. ``known`` returns the number of
-        items measured so far.
+        The first verdict ends this. By default, these are all numbers from ``first`` to ``most``,
+        because the search looks at each configuration only once. `Profiler` describes ``first``,
+        ``batch`` and ``most``. ``known`` returns the number of items measured so far.
         """
+        return [*range(first, most, batch), most]
 
     def least_variance(self, values: Floats) -> float:
         """Return the least variance of the mean of measured values of shape (n,); 0 by default."""
@@ -75,10 +80,6 @@ class TTest(Decision):
     ) -> bool | None:
         """Return the result of one two-sided test; `Decision` describes the arguments."""
         return decided(mean, variance, freedom, floor, alpha)
-
-    def looks(self, first: int, batch: int, most: int, known: Callable[[], int]) -> Sequence[int]:
-        """Return all numbers from ``first`` to ``most``, because the search never comes back."""
-        return [*range(first, most, batch), most]
 
 
 @dataclass(frozen=True)

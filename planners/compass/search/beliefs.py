@@ -93,15 +93,18 @@ class Beliefs:
         )
         self._judged: set[int] = set()
         self._payable: PayablePlans | None = None
-        given = (
-            *(context, query, found, warm_start, features, model),
-            *(self._domain, self._base, profiler, accuracy_prior),
-        )
-        decision = profiler.decision
-        self.configurations: ConfigurationBeliefs = (
-            CertainBeliefs(*given, decision.certainty)
-            if isinstance(decision, Certain)
-            else TTestBeliefs(*given)
+        kind = CertainBeliefs if isinstance(profiler.decision, Certain) else TTestBeliefs
+        self.configurations: ConfigurationBeliefs = kind(
+            context=context,
+            query=query,
+            found=found,
+            warm_start=warm_start,
+            features=features,
+            model=model,
+            domain=self._domain,
+            plans=self._base,
+            profiler=profiler,
+            accuracy_prior=accuracy_prior,
         )
 
     def learn(self, index: int, seen: ProfiledConfig) -> None:
@@ -120,19 +123,19 @@ class Beliefs:
         Args:
             reference: loss of the best plan so far, or None if no plan is known. With None, the
                 saving of a feasible plan includes the worth of serving the query.
-            least: plans whose probability of meeting the SLO is lower are ignored.
+            least: see `Progress.most_promising`.
         """
         base, surrogates = self._base, self.configurations.surrogates
         cost, has_room = base.costs(surrogates.time_s())
         urgent = reference is None or self._waits
-        worth, least, at_once = self.configurations.promising(least)
+        worth, least, least_at_once = self.configurations.promising(least)
         possible = np.isfinite(cost)
         if reference is None and possible.any() and self._market.value > 0:
             reference = float(cost[possible].max()) + self._market.value
         plan = None
         if urgent and not has_room.all():
             surrogates.reprice(np.where(has_room, cost, inf), reference)
-            plan = surrogates.propose(least=at_once, worth=worth)
+            plan = surrogates.propose(least=least_at_once, worth=worth)
         if plan is None:
             surrogates.reprice(cost, reference)
             plan = surrogates.propose(least=least, worth=worth)

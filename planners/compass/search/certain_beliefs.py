@@ -6,7 +6,7 @@ serve as best effort.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf, log, nan
 from statistics import NormalDist
 
@@ -14,8 +14,8 @@ import numpy as np
 import scipy  # submodules load at first use
 
 from planners.bayesopt.acquisition import probability_above, probability_below
-from planners.compass.profiling.decisions import critical_posterior
-from planners.compass.search.configuration_beliefs import Believed, ConfigurationBeliefs
+from planners.compass.profiling.decisions import Certain, critical_posterior
+from planners.compass.search.configuration_beliefs import Believed, ConfigurationBeliefs, Promising
 from planners.compass.search.query_plans import PayablePlans
 from planners.compass.state.records import keep_search_state
 from scenarios.numerics import Floats
@@ -27,14 +27,14 @@ WORTH_A_TRY = 0.25
 """Least probability of meeting the SLO at which a plan is offered that is not certain."""
 
 
-@dataclass(eq=False)
 class CertainBeliefs(ConfigurationBeliefs):
     """Beliefs about configurations that are accepted with a stated probability."""
 
-    certainty: float  # least probability of meeting the floor at which one is accepted
-
     def __post_init__(self) -> None:
         super().__post_init__()
+        decision = self.profiler.decision
+        assert isinstance(decision, Certain), "the rule of decision states no certainty"
+        self.certainty = decision.certainty
         most_items = self.profiler.most_items(self.context, self.query)
         self._most = min(self.profiler.most, most_items)
         self._latency_error = error_of(self.model.headroom, self.certainty)
@@ -49,9 +49,9 @@ class CertainBeliefs(ConfigurationBeliefs):
         hopeless = self.prospects(least) == 0
         return {index for index in self.measured if hopeless[index]}
 
-    def promising(self, least: float) -> tuple[Floats, float, float]:
+    def promising(self, least: float) -> Promising:
         """Return the `prospects`, which exclude configurations by ``least`` already."""
-        return self.prospects(least), 0.0, 0.0
+        return Promising(self.prospects(least), 0.0, 0.0)
 
     def prospects(self, least: float) -> Floats:
         """Return how fast profiling probably accepts each configuration, per second, shape (C,).
@@ -184,6 +184,6 @@ def error_of(headroom: float, certainty: float) -> float:
     """Return the deviation of the log of latency / prediction that a headroom stands for.
 
     A prediction at the share ``headroom`` of the bound keeps the bound with the probability
-    ``certainty``, if errors are log-normal; 0 if nothing is left of the bound.
+    ``certainty``, which is above 0.5 and below 1, if errors are log-normal.
     """
     return -log(headroom) / NormalDist().inv_cdf(certainty)

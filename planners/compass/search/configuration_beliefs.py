@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from statistics import fmean
+from typing import NamedTuple
 
 import numpy as np
 
@@ -64,11 +65,27 @@ class Believed:
     sure: Floats  # probability of being accurate enough, of shape (C,)
 
 
+class Promising(NamedTuple):
+    """What can be profiled next.
+
+    Attributes:
+        worth: factor of the savings of each configuration's plans, 0 if it should not be profiled;
+            of shape (C,).
+        least: least worth times probability of being in time at which a plan is proposed.
+        least_at_once: the same for plans that come first because pools have room.
+    """
+
+    worth: Floats
+    least: float
+    least_at_once: float
+
+
 @dataclass(eq=False)
 class ConfigurationBeliefs(ABC):
     """Beliefs about the C configurations of one query in one call.
 
-    Subclasses have the behaviour that depends on the rule of decision.
+    Subclasses have the behaviour that depends on the rule of decision. Their `confirm` also
+    measures, and records the results.
 
     Attributes:
         bound_s: the SLO's bound on latency in seconds, infinite for none.
@@ -123,14 +140,8 @@ class ConfigurationBeliefs(ABC):
         """
 
     @abstractmethod
-    def promising(self, least: float) -> tuple[Floats, float, float]:
-        """Return factors of the savings of configurations' plans, and the least that count.
-
-        The factors, of shape (C,), are 0 for configurations that should not be profiled. The second
-        result is the least product of a factor and a probability of being in time at which a plan
-        is proposed, and the third the same for plans that come first because pools have room.
-        ``least`` is the least probability of meeting the SLO.
-        """
+    def promising(self, least: float) -> Promising:
+        """Return what can be profiled next; `Progress.most_promising` describes ``least``."""
 
     def assume(self, most: int) -> bool:
         """Consider up to ``most`` unmeasured configurations as surrogates predict them.
@@ -282,14 +293,15 @@ class ConfigurationBeliefs(ABC):
     def _matured(self) -> bool:
         """Return whether the errors of the query's own model are at most those of histories.
 
-        The errors are leave-one-out errors of accuracy on the profiled configurations. The weights
+        The errors are leave-one-out errors of accuracy on the measured configurations. The weights
         of histories were fitted to these configurations, which slightly favours histories.
         """
-        prior = None if len(self.profiled) < LEAST_TO_MATURE else self._prior()
+        measured = self.measured
+        prior = None if len(measured) < LEAST_TO_MATURE else self._prior()
         if prior is None:
             return False
         own = self._blank(None, None)
-        seen, rows = list(self.profiled), self._rows()
+        seen, rows = list(measured), self._rows(measured)
         _observe(own, seen, rows)
         theirs = np.abs(prior.accuracy[seen] - rows[:, ACCURACY]).mean()
         return own.leave_one_out_error() <= float(theirs)

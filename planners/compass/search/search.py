@@ -79,7 +79,9 @@ class Progress:
     def most_promising(self, least: float) -> int | None:
         """Return the configuration that has the plan with the largest expected saving, or None.
 
-        Plans whose probability of meeting the SLO is below ``least`` are ignored.
+        Under `TTest`, plans whose probability of meeting the SLO is below ``least`` are ignored,
+        once enough configurations were profiled (`t_test_beliefs.LEAST_KNOWN`). Under `Certain`,
+        configurations are ignored that more items would accept with a lower probability.
         """
         return self.beliefs.propose(self.best, least)
 
@@ -97,8 +99,8 @@ class Search(InRange, ABC):
         initial: number of configurations profiled before surrogates are used, without histories.
         patience: number of steps without a better plan after which a background search ends.
         least_gain: share by which a plan's loss must be lower to count as better.
-        least_promise: least probability of meeting the SLO at which plans are profiled, once
-            `LEAST_KNOWN` configurations were profiled.
+        least_promise: least probability at which more profiling is worthwhile; see
+            `Progress.most_promising`.
         most_offers: largest number of plans returned for a query.
         confirm_items: number of further items on which each check profiles an active configuration,
             until a test of level ``confirm_alpha`` decides; 0 turns this off.

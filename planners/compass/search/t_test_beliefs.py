@@ -1,6 +1,6 @@
 """Beliefs about configurations under the paper's rule of decision, `TTest`.
 
-The test decides or, if it is undecided, the mean does. Each configuration is profiled once.
+The test decides or, if it is undecided, the mean does. The search profiles each configuration once.
 """
 
 from collections.abc import Collection, Mapping
@@ -10,7 +10,12 @@ from math import inf, sqrt
 import numpy as np
 import scipy  # submodules load at first use
 
-from planners.compass.search.configuration_beliefs import UNKNOWN, Believed, ConfigurationBeliefs
+from planners.compass.search.configuration_beliefs import (
+    UNKNOWN,
+    Believed,
+    ConfigurationBeliefs,
+    Promising,
+)
 from planners.compass.search.query_plans import PayablePlans
 from planners.compass.state.records import (
     ACCURACY,
@@ -64,7 +69,7 @@ class TTestBeliefs(ConfigurationBeliefs):
         """Return the configurations that were profiled."""
         return self.profiled
 
-    def promising(self, least: float) -> tuple[Floats, float, float]:
+    def promising(self, least: float) -> Promising:
         """Return the probabilities of being accurate enough, 0 if a configuration was profiled.
 
         ``least`` holds once `LEAST_KNOWN` configurations were profiled.
@@ -72,7 +77,7 @@ class TTestBeliefs(ConfigurationBeliefs):
         worth = self.surrogates.likely_accurate().copy()
         worth[list(self.profiled)] = 0.0
         least = least if len(self.profiled) >= LEAST_KNOWN else 0.0
-        return worth, least, max(least, LIKELY_TO_DO)
+        return Promising(worth, least, max(least, LIKELY_TO_DO))
 
     def in_time(self, latency_s: Floats) -> Floats:
         """Return the probabilities of keeping the bound, of shape (k,); see `kept_in_time`."""
