@@ -6,15 +6,15 @@ Each change moves one axis of `lab.atlas.axes` from its default. Its size is the
 that it moves over, on the axis's logarithmic scale; another category counts as `OF_CATEGORY`.
 
 For each pair, fresh seeds must first confirm that one planner is surely ahead in the default scene.
-Then planners run every change on one seed, and on a few more where the other planner of a pair
-comes near. Beginning with the smallest change that reverses the means of a pair, fresh seeds must
-confirm that the other one is surely ahead there. Half of the error is for the default scene. The
-k-th change that is tried gets 1 / (k (k + 1)) of the other half, which adds up to all of it.
+Then planners run every change on one seed. Changes that reverse a pair there are tried, the
+smallest first: if a few more seeds reverse the means, too, fresh seeds must confirm that the other
+planner is surely ahead. Half of the error is for the default scene. The k-th confirmation gets
+1 / (k (k + 1)) of the other half, which adds up to all of it.
 
 Runs are cached (`lab.run_cache.jobs`), so an interrupted search continues.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -39,10 +39,6 @@ OF_CATEGORY = 0.5
 SCREENED = range(9000, 9005)
 CONFIRMED = range(9100, 9116)
 """Seeds that search for changes, and fresh ones that confirm them."""
-
-NEAR = 0.5
-"""A change is searched further for a pair if, on the first seed, the planner that is behind by
-default has at least this share of the other one's goodput."""
 
 ERROR = 0.05
 """Probability with which the answer on a pair may err, over all its confirmations."""
@@ -160,45 +156,32 @@ def reversals(planners: Sequence[str], runs: Runs) -> list[Reversal]:
         for ahead, behind in pairs
         if surely_positive(fresh[0, ahead] - fresh[0, behind], ERROR / 2)
     ]
-    candidates = _candidates(ordered, runs)
+    names = dict.fromkeys(name for pair in ordered for name in pair)
+    numbers = range(1, len(runs.changes))
+    first = runs([(number, name) for number in numbers for name in names], SCREENED[:1])
     return [
-        _smallest(ahead, behind, candidates[ahead, behind], runs)
-        if (ahead, behind) in candidates
+        _smallest(ahead, behind, first, runs)
+        if (ahead, behind) in ordered
         else Reversal(ahead, behind, None, ordered=False)
         for ahead, behind in pairs
     ]
 
 
-def _candidates(pairs: Sequence[tuple[str, str]], runs: Runs) -> dict[tuple[str, str], list[int]]:
-    """Return the numbers of the changes that seem to reverse each pair, the smallest first."""
-    names = dict.fromkeys(name for pair in pairs for name in pair)
-    numbers = range(1, len(runs.changes))
-    first = runs([(number, name) for number in numbers for name in names], SCREENED[:1])
-    near = {
-        (ahead, behind): [
-            number
-            for number in numbers
-            if first[number, behind][0] >= NEAR * first[number, ahead][0]
-        ]
-        for ahead, behind in pairs
-    }
-    keys = [(number, name) for pair, its in near.items() for number in its for name in pair]
-    found = runs(dict.fromkeys(keys), SCREENED)
-    return {
-        (ahead, behind): [
-            number for number in its if found[number, behind].mean() > found[number, ahead].mean()
-        ]
-        for (ahead, behind), its in near.items()
-    }
-
-
-def _smallest(ahead: str, behind: str, numbers: Sequence[int], runs: Runs) -> Reversal:
-    """Return the first of some changes that fresh seeds confirm."""
-    for tried, number in enumerate(numbers, start=1):
-        found = runs([(number, ahead), (number, behind)], CONFIRMED)
-        theirs, ours = found[number, ahead], found[number, behind]
-        if surely_positive(ours - theirs, ERROR / 2 / (tried * (tried + 1))):
-            least = float(theirs.mean())
-            ratio = float(ours.mean()) / least if least else None
-            return Reversal(ahead, behind, runs.changes[number], ratio)
+def _smallest(ahead: str, behind: str, first: Mapping[Key, Floats], runs: Runs) -> Reversal:
+    """Return the smallest confirmed change; ``first`` has the goodput on the first seed."""
+    confirmations = 0
+    for number, change in enumerate(runs.changes):
+        ours, theirs = (number, behind), (number, ahead)
+        if not number or first[ours][0] <= first[theirs][0]:
+            continue
+        found = runs([ours, theirs], SCREENED)
+        if found[ours].mean() <= found[theirs].mean():
+            continue
+        confirmations += 1
+        found = runs([ours, theirs], CONFIRMED)
+        error = ERROR / 2 / (confirmations * (confirmations + 1))
+        if surely_positive(found[ours] - found[theirs], error):
+            least = float(found[theirs].mean())
+            ratio = float(found[ours].mean()) / least if least else None
+            return Reversal(ahead, behind, change, ratio)
     return Reversal(ahead, behind, None)

@@ -251,7 +251,7 @@ def test_the_smallest_change_that_reverses_an_order_is_found_and_confirmed() -> 
     assert len(confirmed) == 4
 
 
-def test_planners_that_never_come_near_run_a_change_on_one_seed_only() -> None:
+def test_changes_that_reverse_nothing_on_the_first_seed_are_not_run_on_others() -> None:
     made = _Made()
     reversals(("high", "low"), made)  # type: ignore[arg-type]
     assert {seed for (number, _), seed in made.asked if number} == {SCREENED[0]}
