@@ -61,7 +61,9 @@ def keep(directory: Path) -> str:
         text = ""
     if f"`{COMMAND}`" not in text:
         raise InputError(f"{directory}: has no whole page; make it by {COMMAND} --hours H")
-    rows = pl.DataFrame([*_runs(directory)], ROW, orient="row").unique("key", maintain_order=True)
+    rows = pl.DataFrame([*_runs(directory)], ROW, orient="row").unique(
+        "key", keep="first", maintain_order=True
+    )
     if rows.is_empty():
         raise InputError(f"{directory}: has no runs of this code; run {COMMAND} --hours H again")
     pictures = sorted(set(re.findall(rf"{PICTURES}/[\w.-]+\.png", text)))

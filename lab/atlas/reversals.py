@@ -170,9 +170,9 @@ def reversals(planners: Sequence[str], runs: Runs) -> list[Reversal]:
 def _smallest(ahead: str, behind: str, first: Mapping[Key, Floats], runs: Runs) -> Reversal:
     """Return the smallest confirmed change; ``first`` has the goodput on the first seed."""
     confirmations = 0
-    for number, change in enumerate(runs.changes):
+    for number, change in enumerate(runs.changes[1:], start=1):
         ours, theirs = (number, behind), (number, ahead)
-        if not number or first[ours][0] <= first[theirs][0]:
+        if first[ours][0] <= first[theirs][0]:
             continue
         found = runs([ours, theirs], SCREENED)
         if found[ours].mean() <= found[theirs].mean():

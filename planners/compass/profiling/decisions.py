@@ -53,7 +53,8 @@ class Decision(ABC):
 
         The first verdict ends this. By default, these are all numbers from ``first`` to ``most``,
         because the search looks at each configuration only once. `Profiler` describes ``first``,
-        ``batch`` and ``most``. ``known`` returns the number of items measured so far.
+        ``batch`` and ``most``. ``known`` returns the number of items measured so far; each
+        call of it counts as one of the planning context.
         """
         return [*range(first, most, batch), most]
 
