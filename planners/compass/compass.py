@@ -39,9 +39,6 @@ from sim import Planner, PlanningContext
 LOOKED_S = "compass looked"
 """Key of the record of the time of the last check of deployments."""
 
-LEAST_SEARCH_S = 0.1
-"""Planning seconds of a search whose wait for a profiling lane exceeds its budget: one step."""
-
 LIKELY = 0.25
 """The least probability of meeting the SLO at which a plan beyond the headroom is deployed.
 """
@@ -77,8 +74,7 @@ class Compass(InRange, Planner):
         scheduler: decides which query gets which plan.
         runtime: monitors deployments for drift.
         budget_s: planning seconds that all searches for a query can use until it drifts. The last
-            profiling step can exceed it, and so can the search for a poorly served query. The wait
-            for a profiling lane shortens the search of a waiting query, down to one step.
+            profiling step can exceed it, and so can the search for a poorly served query.
         improve_s: planning seconds of a query's background search at each check; 0 turns it off.
         pause_s: seconds after which a query that has no plan or was released is planned again.
         known_for_s: seconds for which the last bid of a refused query is reused.
@@ -201,8 +197,6 @@ class Compass(InRange, Planner):
         offers = found.offers
         left_s = max(0.0, self.budget_s - found.spent_s)
         if not offers or not offers[0].feasible:
-            # If lanes cannot do full searches for all, their queue would grow without end.
-            left_s = max(left_s - context.world.profiling_wait_s, min(left_s, LEAST_SEARCH_S))
             return self.search.run(context, query, market, left_s, improve=False)
         seconds = min(self.improve_s, left_s) if further else 0.0
         return self.search.run(context, query, market, seconds, improve=True)

@@ -99,7 +99,7 @@ class ProfilingPool:
 
     def restart(self, now_ns: int) -> None:
         """Free all lanes, and end the runs on them."""
-        self.lanes = Lanes(self._searches, background_yields=not self._free)
+        self.lanes = Lanes(self._searches, scarce=not self._free)
 
     def hardware(self, search: SearchClock | None) -> Hardware | None:
         """Return what a search profiles on, or None if it gets no lane; None stands for offline."""
@@ -164,7 +164,7 @@ class IdleInstances(ProfilingPool):
 
     def restart(self, now_ns: int) -> None:
         """Free all lanes, and end the runs on them."""
-        self.lanes = Lanes(len(self._cards), background_yields=True, usable=self._usable)
+        self.lanes = Lanes(len(self._cards), scarce=True, usable=self._usable)
         self._runs = {
             card: [(begin, min(end, now_ns), use) for begin, end, use in runs if begin < now_ns]
             for card, runs in self._runs.items()

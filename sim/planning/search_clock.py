@@ -2,13 +2,17 @@
 
 The clock of a search starts at the time of the trigger, and each operation advances it. Before its
 first profiling run, the search waits for the first free lane; the wait counts towards response
-time, but not towards the budget. It keeps the lane until its last run ends.
+time. It keeps the lane until its last run ends.
 
-In a pool, the search of a query without a plan comes before *background* work, which is the search
-of a query that has one. Nothing that runs is interrupted. So a background search gets a lane only
-if one is free at its clock. Otherwise it measures nothing, and the planner can ask again in its
-next call. In this way, no background search ever waits in front of a query without a plan. Such a
-query waits for those that came before it, and at most for the rest of one background search.
+In a pool, lanes are scarce, and two more rules hold. First, the wait that a search would have when
+it begins counts towards its budget, down to `LEAST_S`. If every search used its whole budget, the
+queue would grow without end wherever lanes cannot do full searches for all.
+
+Second, the search of a query without a plan comes before *background* work, which is the search of
+a query that has one. Nothing that runs is interrupted. So a background search gets a lane only if
+one is free at its clock. Otherwise it measures nothing, and the planner can ask again in its next
+call. In this way, no background search ever waits in front of a query without a plan. Such a query
+waits for those that came before it, and at most for the rest of one background search.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,6 +24,9 @@ from sim.clock import ns, seconds
 
 SURROGATES = ("search_step", "history")
 """The operations that are steps of a search by surrogates."""
+
+LEAST_S = 0.1
+"""The seconds of a budget that are left however long the wait for a lane is: about one step."""
 
 
 @dataclass
@@ -71,18 +78,18 @@ def copied(search: SearchClock) -> SearchClock:
 class Lanes:
     """The profiling lanes that searches share; lanes are assigned first come, first served.
 
-    ``background_yields`` says whether background searches only get lanes that are free.
+    ``scarce`` says whether the two rules of a pool hold; see the module.
     ``usable`` returns the lanes that can be assigned at a time in ns; by default, these are all.
     """
 
     def __init__(
         self,
         count: int,
-        background_yields: bool = False,
+        scarce: bool = False,
         usable: Callable[[int], Sequence[int]] | None = None,
     ) -> None:
         self._free_ns = [0] * count
-        self._background_yields = background_yields
+        self._scarce = scarce
         self._usable = usable
         # A heap of the lanes by the time at which they are free; outdated entries stay until first.
         self._by_time = [(0, lane) for lane in range(count)]
@@ -92,14 +99,14 @@ class Lanes:
         if search.lane is not None:
             return search.lane
         first = self._first_free(search.started_ns)
-        yields = self._background_yields and search.background
+        yields = self._scarce and search.background
         if yields and first is not None and self._free_ns[first] > search.clock_ns:
             return None
         return first
 
     def for_background(self, now_ns: int) -> int:
         """Return the number of lanes that background searches would get now."""
-        if not self._background_yields:
+        if not self._scarce:
             return len(self._free_ns)
         return sum(self._free_ns[lane] <= now_ns for lane in self._lanes(now_ns))
 
@@ -107,6 +114,13 @@ class Lanes:
         """Return the seconds from now until the first lane is free, or infinity without lanes."""
         first = self._first_free(now_ns)
         return inf if first is None else seconds(max(0, self._free_ns[first] - now_ns))
+
+    def left_s(self, budget_s: float, now_ns: int) -> float:
+        """Return what the wait for a lane leaves of the budget of a search that begins now."""
+        wait_s = self.wait_s(now_ns)
+        if not self._scarce or wait_s == inf:
+            return budget_s  # There is no lane to wait for, so there is no queue.
+        return max(budget_s - wait_s, min(budget_s, LEAST_S))
 
     def charge(self, search: SearchClock, duration_s: float) -> None:
         """Advance a search by a profiling run in its lane; before the first run, assign a lane."""
