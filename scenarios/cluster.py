@@ -169,6 +169,9 @@ class Profiling:
         region: cloud region whose price applies.
         feature_correlation: correlation of an item's features with its difficulty, at least 0 and
             below 1. The default is an assumption; see ``sim.planning.profiling_bench``.
+        least_search_s: the wait for a lane counts towards the budget of a search, but this many
+            seconds of the budget are always left; see ``sim.planning.search_clock``. It has no
+            effect if profiling is free. The default is an assumption: about one profiling step.
         checkpoint_every_s: period of checkpoints. A checkpoint saves planners' records and profiles
             at the first tick of each period. After a ``planner_crash`` (``scenarios.drift``), the
             planner continues from the last checkpoint. The default is an assumption, chosen so that
@@ -183,6 +186,7 @@ class Profiling:
     purchase: str = "on-demand"
     region: str = "us-central1"
     feature_correlation: Annotated[float, Range(ge=0, lt=1)] = 0.85
+    least_search_s: Annotated[float, SECONDS] = 0.1
     checkpoint_every_s: Annotated[float, PERIOD] = 10.0
 
     def __post_init__(self) -> None:

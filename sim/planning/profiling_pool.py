@@ -8,7 +8,7 @@ A configuration that the board cannot run, or for which the tables lack a time, 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import fsum
+from math import fsum, inf
 
 import numpy as np
 
@@ -81,6 +81,7 @@ class ProfilingPool:
         self._sequences = cluster.llm_sequences
         self._factors: dict[tuple[str, str, int], Floats] = {}
         self._searches, self._free = profiling.searches, profiling.kind == FREE
+        self._least_s = inf if self._free else profiling.least_search_s
         board = self._board(profiling.machine, profiling.purchase, profiling.region)
         boards = profiling.workers if self._free else min(profiling.workers, profiling.count)
         self._rented = Hardware(boards, profiling.price_usd_per_hour, board)
@@ -99,7 +100,7 @@ class ProfilingPool:
 
     def restart(self, now_ns: int) -> None:
         """Free all lanes, and end the runs on them."""
-        self.lanes = Lanes(self._searches, scarce=not self._free)
+        self.lanes = Lanes(self._searches, not self._free, self._least_s)
 
     def hardware(self, search: SearchClock | None) -> Hardware | None:
         """Return what a search profiles on, or None if it gets no lane; None stands for offline."""
@@ -164,7 +165,7 @@ class IdleInstances(ProfilingPool):
 
     def restart(self, now_ns: int) -> None:
         """Free all lanes, and end the runs on them."""
-        self.lanes = Lanes(len(self._cards), scarce=True, usable=self._usable)
+        self.lanes = Lanes(len(self._cards), True, self._least_s, self._usable)
         self._runs = {
             card: [(begin, min(end, now_ns), use) for begin, end, use in runs if begin < now_ns]
             for card, runs in self._runs.items()

@@ -5,8 +5,8 @@ first profiling run, the search waits for the first free lane; the wait counts t
 time. It keeps the lane until its last run ends.
 
 In a pool, lanes are scarce, and two more rules hold. First, the wait that a search would have when
-it begins counts towards its budget, down to `LEAST_S`. If every search used its whole budget, the
-queue would grow without end wherever lanes cannot do full searches for all.
+it begins counts towards its budget, but a least part of it is always left. If every search used its
+whole budget, the queue would grow without end wherever lanes cannot do full searches for all.
 
 Second, the search of a query without a plan comes before *background* work, which is the search of
 a query that has one. Nothing that runs is interrupted. So a background search gets a lane only if
@@ -24,9 +24,6 @@ from sim.clock import ns, seconds
 
 SURROGATES = ("search_step", "history")
 """The operations that are steps of a search by surrogates."""
-
-LEAST_S = 0.1
-"""The seconds of a budget that are left however long the wait for a lane is: about one step."""
 
 
 @dataclass
@@ -78,18 +75,20 @@ def copied(search: SearchClock) -> SearchClock:
 class Lanes:
     """The profiling lanes that searches share; lanes are assigned first come, first served.
 
-    ``scarce`` says whether the two rules of a pool hold; see the module.
+    The module describes the two rules of a pool: ``least_s`` are the seconds of a budget that are
+    left however long the wait is, and ``background_yields`` says whether the second rule holds.
     ``usable`` returns the lanes that can be assigned at a time in ns; by default, these are all.
     """
 
     def __init__(
         self,
         count: int,
-        scarce: bool = False,
+        background_yields: bool = False,
+        least_s: float = inf,
         usable: Callable[[int], Sequence[int]] | None = None,
     ) -> None:
         self._free_ns = [0] * count
-        self._scarce = scarce
+        self._background_yields, self._least_s = background_yields, least_s
         self._usable = usable
         # A heap of the lanes by the time at which they are free; outdated entries stay until first.
         self._by_time = [(0, lane) for lane in range(count)]
@@ -99,14 +98,14 @@ class Lanes:
         if search.lane is not None:
             return search.lane
         first = self._first_free(search.started_ns)
-        yields = self._scarce and search.background
+        yields = self._background_yields and search.background
         if yields and first is not None and self._free_ns[first] > search.clock_ns:
             return None
         return first
 
     def for_background(self, now_ns: int) -> int:
         """Return the number of lanes that background searches would get now."""
-        if not self._scarce:
+        if not self._background_yields:
             return len(self._free_ns)
         return sum(self._free_ns[lane] <= now_ns for lane in self._lanes(now_ns))
 
@@ -118,9 +117,9 @@ class Lanes:
     def left_s(self, budget_s: float, now_ns: int) -> float:
         """Return what the wait for a lane leaves of the budget of a search that begins now."""
         wait_s = self.wait_s(now_ns)
-        if not self._scarce or wait_s == inf:
+        if wait_s == inf:
             return budget_s  # There is no lane to wait for, so there is no queue.
-        return max(budget_s - wait_s, min(budget_s, LEAST_S))
+        return max(budget_s - wait_s, min(budget_s, self._least_s))
 
     def charge(self, search: SearchClock, duration_s: float) -> None:
         """Advance a search by a profiling run in its lane; before the first run, assign a lane."""

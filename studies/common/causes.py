@@ -88,6 +88,7 @@ def _factors(words: str, factors: Sequence[float], key: str) -> tuple[Step, ...]
 
 
 BOARDS = "boards for profiling: a provider has a few"
+LEAST = "least part of a planning budget that is left after the wait for a profiling lane"
 RATE = "rate of arrivals in scenes of the paper's figures"
 CONTENT = "users of a data set differ as a Dirichlet concentration says"
 CHANGES: tuple[Change, ...] = (
@@ -105,6 +106,14 @@ CHANGES: tuple[Change, ...] = (
         "searches have larger planning budgets",
         "planning seconds of a search",
         _factors("{:g} times the seconds", (2.0, 4.0, 12.0), "planner.budget_s"),
+    ),
+    Change(
+        "the wait for a profiling lane shortens searches less",
+        LEAST,
+        (
+            Step("at least 0.5 s are left", always("cluster.profiling.least_search_s=0.5")),
+            Step("searches are not shortened", always("cluster.profiling.least_search_s=1e8")),
+        ),
     ),
     Change(
         "Compass accepts configurations by the paper's rule",

@@ -44,7 +44,7 @@ def charged(lanes, each, duration_s):
 
 
 def test_waiting_searches_wait_for_the_rest_of_one_background_search_by_hand():
-    lanes = Lanes(1, scarce=True)
+    lanes = Lanes(1, background_yields=True)
     background, first, second = search(0, 0.0, True), search(1, 1.0, False), search(2, 2.0, False)
     assert charged(lanes, background, 3.0) == 3.0
     assert charged(lanes, search(3, 1.0, True), 3.0) is None, "it does not wait in front"
@@ -59,7 +59,7 @@ def test_waiting_searches_wait_for_the_rest_of_one_background_search_by_hand():
 
 
 def test_a_background_search_keeps_its_lane_and_yields_to_those_that_came_in_between():
-    lanes = Lanes(1, scarce=True)
+    lanes = Lanes(1, background_yields=True)
     background, waiting = search(0, 0.0, True), search(1, 0.5, False)
     assert charged(lanes, background, 1.0) == 1.0
     assert charged(lanes, waiting, 2.0) == 3.0
@@ -68,14 +68,14 @@ def test_a_background_search_keeps_its_lane_and_yields_to_those_that_came_in_bet
 
 
 def test_the_wait_for_a_lane_counts_towards_the_budget_but_a_step_is_left():
-    lanes = Lanes(1, scarce=True)
+    lanes = Lanes(1, least_s=0.1)
     assert lanes.left_s(5.0, 0) == 5.0
     assert charged(lanes, search(0, 0.0, False), 4.0) == 4.0
     assert lanes.left_s(5.0, NS_PER_S) == 2.0
     assert lanes.left_s(3.0, NS_PER_S) == 0.1
     assert lanes.left_s(0.05, NS_PER_S) == 0.05
     assert lanes.left_s(5.0, 4 * NS_PER_S) == 5.0
-    assert Lanes(1, scarce=True, usable=lambda _: []).left_s(5.0, 0) == 5.0, "there is no queue"
+    assert Lanes(1, least_s=0.1, usable=lambda _: []).left_s(5.0, 0) == 5.0, "there is no queue"
 
 
 def test_all_searches_wait_alike_if_profiling_is_free():
