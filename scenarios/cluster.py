@@ -171,7 +171,8 @@ class Profiling:
             below 1. The default is an assumption; see ``sim.planning.profiling_bench``.
         least_search_s: the wait for a lane counts towards the budget of a search, but this many
             seconds of the budget are always left; see ``sim.planning.search_clock``. It has no
-            effect if profiling is free. The default is an assumption: about one profiling step.
+            effect if profiling is free. The default is an assumption: a few items of speech
+            recognition, but less than one item where items are slow.
         checkpoint_every_s: period of checkpoints. A checkpoint saves planners' records and profiles
             at the first tick of each period. After a ``planner_crash`` (``scenarios.drift``), the
             planner continues from the last checkpoint. The default is an assumption, chosen so that
