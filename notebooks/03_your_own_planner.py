@@ -115,11 +115,11 @@ except PlannerCheckError as error:
 # %% [markdown]
 # ## A better one
 #
-# Profile only a little: 16 items at a time, which the 16 profiling workers measure in parallel.
-# Then ask `context.predict`, which knows how busy the machines are. Prefer plans that leave some
-# *headroom* for facts that it cannot know: the true speed of this link, and the next arrivals. If
-# there is no such plan, take the one that is predicted to be fastest. If nothing fits, store the
-# time of the next attempt with `context.remember`, and skip the user until then.
+# Profile only a little: 16 items, which four boards measure in four steps. Then ask
+# `context.predict`, which knows how busy the machines are. Prefer plans that leave some *headroom*
+# for facts that it cannot know: the true speed of this link, and the next arrivals. If there is no
+# such plan, take the one that is predicted to be fastest. If nothing fits, store the time of the
+# next attempt with `context.remember`, and skip the user until then.
 
 
 # %%
@@ -271,7 +271,7 @@ plt.show()
 # The band is the 95 % interval over seeds. If a planner declines users, a low `headroom` leads to
 # few false acceptances, but also to fewer users who are served well: many of those whom it declined
 # would have had a good enough link. A planner that declines nobody serves more users well and has
-# many false acceptances. Its `headroom` hardly matters. Which of the two you want depends on what a
+# many false acceptances. Its `headroom` matters less. Which of the two you want depends on what a
 # broken promise costs.
 #
 # ## Your turn
