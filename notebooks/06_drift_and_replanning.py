@@ -294,7 +294,7 @@ for drift, planner, met in rows.iter_rows():
 # a link's true capacity is hidden until a user is on it. Both curves rise while the first GPU
 # instances are created, and later fall as more users share the machines, with or without drift. So
 # compare a curve with the same curve in the panel without drift, at the same minute. With drift,
-# `Watchful` stays above `Careful`, and both stay below their level without drift.
+# `Watchful` is above `Careful` most of the time, and both are below their level without drift.
 #
 # ## What it costs
 #
@@ -324,9 +324,9 @@ sns.move_legend(axes, "center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
 # %% [markdown]
-# `Watchful` has hardly more deployments than `Careful`: it moves few users, and rarely. If no plan
-# would be feasible with everything that much slower, the user keeps the old plan. (The number is
-# below 1, because some users never get a plan.)
+# `Watchful` has up to a quarter more deployments than `Careful`: it moves few users, and rarely. If
+# no plan would be feasible with everything that much slower, the user keeps the old plan. (The
+# numbers are low, because some users never get a plan.)
 #
 # ## Try it
 #
