@@ -448,8 +448,8 @@ plt.show()
 
 # %% [markdown]
 # `premium` gains on every seed, because it has the least slack. EDF saves no work: the mean latency
-# is no lower, because other users wait longer. More users are served well on three seeds, and fewer
-# on the fourth. This is a known weakness of EDF under overload: it serves requests that are nearly
+# is no lower, because other users wait longer. More users are served well on two seeds, and fewer on
+# the other two. This is a known weakness of EDF under overload: it serves requests that are nearly
 # late and delays the others.
 #
 # ## Try it
