@@ -93,11 +93,12 @@ print(f"for {(starting_s > 60).sum()} of them, it came into force more than a mi
 
 # %% [markdown]
 # The other users got none, because their five seconds of planning were over before a plan looked
-# feasible. `cheapest_feasible` measures 50 samples of each configuration, which takes long. The
-# slow starts have another cause. The machines in the cloud are rented while they are in use. Such a
-# machine first boots for two minutes, and it takes 43 seconds to create an instance of its GPU.
-# [Both times were measured](../docs/concepts/hardware.md#switching). Only the machine of the edge
-# site is always ready.
+# feasible. These seconds include the wait for boards to profile on, and `cheapest_feasible`
+# measures 50 samples of each configuration, which takes long. The slow starts have another cause.
+# The machines in the cloud are rented while they are in use. Such a machine first boots for two
+# minutes, and it takes 43 seconds to create an instance of its GPU. [Both times were
+# measured](../docs/concepts/hardware.md#switching). Only the machine of the edge site is always
+# ready.
 #
 # ## Where the time goes
 #
@@ -134,10 +135,10 @@ grid.set_titles("windows {col_name}")
 plt.show()
 
 # %% [markdown]
-# Computing takes about the same time in both. In late windows, sound travels several times as long
-# to the speech model, `wave_to_text`. The capacity of a link changes from second to second, and
-# sometimes there is an outage. A planner only knows what links of this kind carry on average.
-# Requests also wait longer in the queue of the speech model, because many users share it.
+# Computing takes a little longer in late windows. But sound travels several times as long to the
+# speech model, `wave_to_text`. The capacity of a link changes from second to second, and sometimes
+# there is an outage. A planner only knows what links of this kind carry on average. Requests also
+# wait longer in the queue of the speech model, because many users share it.
 #
 # ## Another planner
 #
