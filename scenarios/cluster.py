@@ -169,8 +169,8 @@ class Profiling:
         region: cloud region whose price applies.
         feature_correlation: correlation of an item's features with its difficulty, at least 0 and
             below 1. The default is an assumption; see ``sim.planning.profiling_bench``.
-        least_search_s: the wait for a lane counts towards the budget of a search, but this many
-            seconds of the budget are always left; see ``sim.planning.search_clock``. It has no
+        least_search_s: the wait for a lane counts towards the budget of a search, but at least
+            this many seconds of it remain; see ``sim.planning.search_clock``. It has no
             effect if profiling is free. The default is an assumption: a few items of speech
             recognition, but less than one item where items are slow.
         checkpoint_every_s: period of checkpoints. A checkpoint saves planners' records and profiles

@@ -100,7 +100,7 @@ class ProfilingPool:
 
     def restart(self, now_ns: int) -> None:
         """Free all lanes, and end the runs on them."""
-        self.lanes = Lanes(self._searches, not self._free, self._least_s)
+        self.lanes = Lanes(self._searches, background_yields=not self._free, least_s=self._least_s)
 
     def hardware(self, search: SearchClock | None) -> Hardware | None:
         """Return what a search profiles on, or None if it gets no lane; None stands for offline."""
@@ -165,7 +165,9 @@ class IdleInstances(ProfilingPool):
 
     def restart(self, now_ns: int) -> None:
         """Free all lanes, and end the runs on them."""
-        self.lanes = Lanes(len(self._cards), True, self._least_s, self._usable)
+        self.lanes = Lanes(
+            len(self._cards), background_yields=True, least_s=self._least_s, usable=self._usable
+        )
         self._runs = {
             card: [(begin, min(end, now_ns), use) for begin, end, use in runs if begin < now_ns]
             for card, runs in self._runs.items()

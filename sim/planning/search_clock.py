@@ -5,8 +5,8 @@ first profiling run, the search waits for the first free lane; the wait counts t
 time. It keeps the lane until its last run ends.
 
 In a pool, lanes are scarce, and two more rules hold. First, the wait that a search would have when
-it begins counts towards its budget, but a least part of it is always left. If every search used its
-whole budget, the queue would grow without end wherever lanes cannot do full searches for all.
+it begins counts towards its budget, but a least part of the budget remains. If every search used
+its whole budget, the queue would grow without end wherever lanes cannot do full searches for all.
 
 Second, the search of a query without a plan comes before *background* work, which is the search of
 a query that has one. Nothing that runs is interrupted. So a background search gets a lane only if
@@ -75,8 +75,8 @@ def copied(search: SearchClock) -> SearchClock:
 class Lanes:
     """The profiling lanes that searches share; lanes are assigned first come, first served.
 
-    The module describes the two rules of a pool: ``least_s`` are the seconds of a budget that are
-    left however long the wait is, and ``background_yields`` says whether the second rule holds.
+    The module describes the two rules of a pool. ``least_s`` is the part of a budget, in seconds,
+    that remains after any wait. ``background_yields`` says whether the second rule holds.
     ``usable`` returns the lanes that can be assigned at a time in ns; by default, these are all.
     """
 

@@ -148,7 +148,10 @@ class PlanningService:
         self.tables.add("offers", row)
 
     def new_search(self, now_ns: int, budget_s: float, background: bool = False) -> SearchClock:
-        """Return a new search, whose clock starts now; the wait for a lane shortens its budget."""
+        """Return a new search, whose clock starts now.
+
+        The wait for a lane shortens its budget, unless it is a background search.
+        """
         self._note(PlanningService.new_search, now_ns, budget_s, background)
         left_s = budget_s if background else self.pool.lanes.left_s(budget_s, now_ns)
         return self._new_search(now_ns, left_s, background)

@@ -88,7 +88,6 @@ def _factors(words: str, factors: Sequence[float], key: str) -> tuple[Step, ...]
 
 
 BOARDS = "boards for profiling: a provider has a few"
-LEAST = "least part of a planning budget that is left after the wait for a profiling lane"
 RATE = "rate of arrivals in scenes of the paper's figures"
 CONTENT = "users of a data set differ as a Dirichlet concentration says"
 CHANGES: tuple[Change, ...] = (
@@ -109,9 +108,9 @@ CHANGES: tuple[Change, ...] = (
     ),
     Change(
         "the wait for a profiling lane shortens searches less",
-        LEAST,
+        "least part of a planning budget that is left after the wait for a profiling lane",
         (
-            Step("at least 0.5 s are left", always("cluster.profiling.least_search_s=0.5")),
+            Step("at least 0.5 s remains", always("cluster.profiling.least_search_s=0.5")),
             Step("searches are not shortened", always("cluster.profiling.least_search_s=1e8")),
         ),
     ),

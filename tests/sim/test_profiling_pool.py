@@ -67,7 +67,7 @@ def test_a_background_search_keeps_its_lane_and_yields_to_those_that_came_in_bet
     assert background.waited_ns == 2 * NS_PER_S
 
 
-def test_the_wait_for_a_lane_counts_towards_the_budget_but_a_step_is_left():
+def test_the_wait_for_a_lane_counts_towards_the_budget_but_a_least_part_remains():
     lanes = Lanes(1, least_s=0.1)
     assert lanes.left_s(5.0, 0) == 5.0
     assert charged(lanes, search(0, 0.0, False), 4.0) == 4.0
