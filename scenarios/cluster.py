@@ -169,10 +169,10 @@ class Profiling:
         region: cloud region whose price applies.
         feature_correlation: correlation of an item's features with its difficulty, at least 0 and
             below 1. The default is an assumption; see ``sim.planning.profiling_bench``.
-        least_search_s: the wait for a lane counts towards the budget of a search, but at least
-            this many seconds of it remain; see ``sim.planning.search_clock``. It has no
-            effect if profiling is free. The default is an assumption: a few items of speech
-            recognition, but less than one item where items are slow.
+        least_search_rounds: waits for a lane count towards the budget of a search, but enough of it
+            remains for this many rounds, each of one item on every board, on average over
+            configurations; see ``sim.planning.search_clock``. It has no effect if profiling is
+            free. The default is an assumption.
         checkpoint_every_s: period of checkpoints. A checkpoint saves planners' records and profiles
             at the first tick of each period. After a ``planner_crash`` (``scenarios.drift``), the
             planner continues from the last checkpoint. The default is an assumption, chosen so that
@@ -187,7 +187,7 @@ class Profiling:
     purchase: str = "on-demand"
     region: str = "us-central1"
     feature_correlation: Annotated[float, Range(ge=0, lt=1)] = 0.85
-    least_search_s: Annotated[float, SECONDS] = 0.1
+    least_search_rounds: Annotated[int, Range(ge=0, le=1_000_000, unit="round")] = 1
     checkpoint_every_s: Annotated[float, PERIOD] = 10.0
 
     def __post_init__(self) -> None:

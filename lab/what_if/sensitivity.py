@@ -36,7 +36,7 @@ COUNTS = ("cluster.profiling.workers", "cluster.profiling.lanes", "cluster.profi
 VALUES: Mapping[str, tuple[float, float]] = {
     "cluster.max_utilisation": (0.7, 0.9),
     "cluster.profiling.feature_correlation": (0.7, 0.95),
-    "cluster.profiling.least_search_s": (0.0, 0.5),
+    "cluster.profiling.least_search_rounds": (0, 5),
     "application.accuracy.rank_correlation": (0.7, 1.0),
     "cluster.cloud_boot_s": (25.0, 164.0),
     "cluster.mig_create_s": (0.2, 66.0),

@@ -27,16 +27,21 @@ class CheapestFeasible(InRange, Planner):
     budget_s: float = 5.0
 
     def plan(self, context: PlanningContext) -> None:
-        """Search for each waiting query, unless an earlier search found no feasible plan for it."""
+        """Search for each waiting query, unless an earlier search found no feasible plan for it.
+
+        A search that was shortened by a wait, and did not profile all it wanted, is repeated.
+        """
         for query in context.waiting:
             if context.recall(("hopeless", query.id)):
                 continue
-            feasible = False
+            feasible, all_profiled = False, True
+            shortened = context.remaining(query) < self.budget_s - 1e-6  # by a wait
             too_inaccurate = set()
             for plan in context.candidates(query, order="cost"):
                 if plan.configuration in too_inaccurate:
                     continue
                 estimate = context.profile(query, plan, self.samples)
+                all_profiled &= estimate.count >= self.samples
                 if not estimate.accurate_enough(query.slo):
                     too_inaccurate.add(plan.configuration)
                 elif estimate.meets(query.slo):
@@ -44,5 +49,5 @@ class CheapestFeasible(InRange, Planner):
                     if context.fits(query, plan):
                         context.deploy(query, plan)
                         break
-            if not feasible:
+            if not feasible and (all_profiled or not shortened):
                 context.remember(("hopeless", query.id), True, query)

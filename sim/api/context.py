@@ -123,7 +123,10 @@ class PlanningContext(Protocol):
         """
 
     def remaining(self, query: Query) -> float:
-        """Return the planning seconds that the query's search has left."""
+        """Return the seconds for which the query's search can still profile.
+
+        The wait that its next run would have for a lane is subtracted already.
+        """
 
     def charge(self, query: Query, operation: str = "step", count: int = 1) -> None:
         """Charge ``count`` operations of the planner itself, at the costs in ``CHARGES_S``."""

@@ -32,8 +32,8 @@ class Planner(ABC):
     Class attributes, which a subclass can set or take as parameters:
 
         budget_s: the largest number of planning seconds that one search for one query can use. The
-            wait for a profiling lane counts, too, unless profiling is free, but at least
-            ``cluster.profiling.least_search_s`` remains. When the budget is used up,
+            waits for a profiling lane count, too, unless profiling is free; but see
+            ``cluster.profiling.least_search_rounds``. When the budget is used up,
             profiling returns only earlier results, and ``deploy`` still works.
         replan_every_s: the period in seconds after which ``plan`` is also called, at the first tick
             of each period; None for calls at arrivals, departures, refusals, failures and

@@ -222,7 +222,9 @@ def chosen(world: World, outcome: Outcome, query: Query, choice: Choice) -> Outc
     if choice == Instead.WAIT:
         return replace(outcome, orders=orders)
     if query.id not in searches:
-        searches[query.id] = service.new_search(world.env.now, world.settings.budget_s)
+        searches[query.id] = service.new_search(
+            world.env.now, world.settings.budget_s, query.dataset
+        )
     plan = choice if isinstance(choice, Plan) else None
     order = DeploymentOrder(query.id, plan, searches[query.id])
     if plan is not None and (reason := misfit(world, orders.values(), query, plan)):

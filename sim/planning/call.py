@@ -97,14 +97,15 @@ class PlanningCall:
             if state.searching:
                 raise PlannerError(f"query {query.id}: an earlier search is still under way")
             background = state.plan is not None
-            search = self.service.new_search(self.now_ns, self.budget_s, background)
+            search = self.service.new_search(self.now_ns, self.budget_s, query.dataset, background)
             self.searches[query.id] = search
         search.calls += 1
         if search.calls > MOST_CALLS_PER_SEARCH:
             raise PlannerError(
                 f"query {query.id}: more than {MOST_CALLS_PER_SEARCH:,} calls of the planning "
-                f"context in one search, with {search.remaining_s:.3g} s of its budget left; stop "
-                "when context.remaining(query) is 0, or when every candidate was looked at"
+                f"context in one search, with {self.service.remaining_s(search):.3g} s of its "
+                "budget left; stop when context.remaining(query) is 0, or when every candidate was "
+                "looked at"
             )
         return search
 

@@ -399,7 +399,7 @@ class ServedContext(Facet, PlanningContext):
         return None if at_ns is None else seconds(at_ns - call.now_ns)
 
     def remaining(self, query: Query) -> float:
-        return self._call.search(query).remaining_s
+        return self._service.remaining_s(self._call.search(query))
 
     def charge(self, query: Query, operation: str = "step", count: int = 1) -> None:
         if operation not in CHARGES_S:

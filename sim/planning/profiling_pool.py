@@ -8,7 +8,8 @@ A configuration that the board cannot run, or for which the tables lack a time, 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import fsum, inf
+from functools import partial
+from math import fsum
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from scenarios.applications.dataset import Dataset
 from scenarios.applications.pipeline import Configuration
 from scenarios.cluster import FREE, Cluster, Node
 from scenarios.numerics import Floats, Ints
+from sim.api.charges import CHARGES_S
 from sim.api.plan import CORE, Allocation
 from sim.catalogue.service_times import RefusalError, node_service
 from sim.clock import ns
@@ -81,7 +83,7 @@ class ProfilingPool:
         self._sequences = cluster.llm_sequences
         self._factors: dict[tuple[str, str, int], Floats] = {}
         self._searches, self._free = profiling.searches, profiling.kind == FREE
-        self._least_s = inf if self._free else profiling.least_search_s
+        self._least_rounds, self._least_s = profiling.least_search_rounds, dict[str, float]()
         board = self._board(profiling.machine, profiling.purchase, profiling.region)
         boards = profiling.workers if self._free else min(profiling.workers, profiling.count)
         self._rented = Hardware(boards, profiling.price_usd_per_hour, board)
@@ -96,11 +98,39 @@ class ProfilingPool:
         if node.gpu_board == REFERENCE:
             return ON_REFERENCE
         whole = largest(node, node.gpu_profiles)
-        return lambda configuration: self._factors_on(node, whole, configuration)
+        return partial(self._factors_on, node, whole)
 
     def restart(self, now_ns: int) -> None:
         """Free all lanes, and end the runs on them."""
-        self.lanes = Lanes(self._searches, background_yields=not self._free, least_s=self._least_s)
+        self.lanes = Lanes(self._searches, scarce=not self._free)
+
+    def least_s(self, dataset: str) -> float:
+        """Return the seconds that a search can use in a lane, however long it waited for it.
+
+        On average over configurations, they suffice for ``least_search_rounds`` rounds, each of one
+        item on every board.
+        """
+        if dataset not in self._least_s:
+            round_s = CHARGES_S["profile"] + self._mean_item_s(dataset)
+            self._least_s[dataset] = self._least_rounds * round_s
+        return self._least_s[dataset]
+
+    def _mean_item_s(self, dataset: str) -> float:
+        times_s = self._application.datasets[dataset].service_time_s
+        items_s = []
+        for configuration in self._application.pipeline.configurations:
+            for factors_of in self._kinds_of_boards():
+                try:
+                    factors = factors_of(configuration)
+                except RefusalError:
+                    continue
+                item_s = times_s[configuration.index] * (1.0 if factors is None else factors)
+                items_s.append(fsum(item_s))
+        return fsum(items_s) / max(1, len(items_s))
+
+    def _kinds_of_boards(self) -> Sequence[Callable[[Configuration], Floats | None]]:
+        """Return `Hardware.factors` for each kind of board on which searches profile."""
+        return [self._rented.factors]
 
     def hardware(self, search: SearchClock | None) -> Hardware | None:
         """Return what a search profiles on, or None if it gets no lane; None stands for offline."""
@@ -155,7 +185,7 @@ class IdleInstances(ProfilingPool):
     """
 
     def __init__(self, application: Application, cluster: Cluster, machines: Machines) -> None:
-        self._machines = machines
+        self._machines, self._nodes = machines, cluster.nodes.values()
         self._cards: list[Card] = [
             (machine, gpu) for machine in machines.all() for gpu in range(machine.node.gpus)
         ]
@@ -165,13 +195,18 @@ class IdleInstances(ProfilingPool):
 
     def restart(self, now_ns: int) -> None:
         """Free all lanes, and end the runs on them."""
-        self.lanes = Lanes(
-            len(self._cards), background_yields=True, least_s=self._least_s, usable=self._usable
-        )
+        self.lanes = Lanes(len(self._cards), scarce=True, usable=self._usable)
         self._runs = {
             card: [(begin, min(end, now_ns), use) for begin, end, use in runs if begin < now_ns]
             for card, runs in self._runs.items()
         }
+
+    def _kinds_of_boards(self) -> Sequence[Callable[[Configuration], Floats | None]]:
+        return [
+            partial(self._factors_on, node, largest(node, node.gpu_profiles))
+            for node in self._nodes
+            if node.gpu_profiles
+        ]
 
     def _usable(self, now_ns: int) -> Sequence[int]:
         return [lane for lane, card in enumerate(self._cards) if self._room(card, now_ns)]

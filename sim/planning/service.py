@@ -147,18 +147,22 @@ class PlanningService:
         self._note(PlanningService.offer, row)
         self.tables.add("offers", row)
 
-    def new_search(self, now_ns: int, budget_s: float, background: bool = False) -> SearchClock:
-        """Return a new search, whose clock starts now.
+    def new_search(
+        self, now_ns: int, budget_s: float, dataset: str, background: bool = False
+    ) -> SearchClock:
+        """Return a new search for a query with data of ``dataset``, whose clock starts now."""
+        self._note(PlanningService.new_search, now_ns, budget_s, dataset, background)
+        return self._new_search(now_ns, budget_s, self.pool.least_s(dataset), background)
 
-        The wait for a lane shortens its budget, unless it is a background search.
-        """
-        self._note(PlanningService.new_search, now_ns, budget_s, background)
-        left_s = budget_s if background else self.pool.lanes.left_s(budget_s, now_ns)
-        return self._new_search(now_ns, left_s, background)
-
-    def _new_search(self, now_ns: int, budget_s: float, background: bool = False) -> SearchClock:
+    def _new_search(
+        self, now_ns: int, budget_s: float, least_s: float = 0.0, background: bool = False
+    ) -> SearchClock:
         self._searches += 1
-        return SearchClock(self._searches, now_ns, ns(budget_s), background=background)
+        return SearchClock(self._searches, now_ns, ns(budget_s), ns(least_s), background=background)
+
+    def remaining_s(self, search: SearchClock) -> float:
+        """Return the planning seconds that are left to a query's search; see `Lanes`."""
+        return self.pool.lanes.remaining_s(search)
 
     def bench(self, query: Query, now_ns: int) -> ProfilingBench:
         """Return a query's bench, whose data are taken from its stream at the first call."""
@@ -412,7 +416,8 @@ class PlanningService:
         hardware = self.pool.hardware(None if query is None else search)
         if hardware is None:
             return None
-        budget_s = search.remaining_s - CHARGES_S["profile"]
+        left_s = seconds(search.uncharged_ns) if query is None else self.remaining_s(search)
+        budget_s = left_s - CHARGES_S["profile"]
         run = hardware.affordable_run(bench, configuration, missing, budget_s)
         if run is None:
             search.denied[configuration.index] = bench.runs

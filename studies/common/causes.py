@@ -107,11 +107,14 @@ CHANGES: tuple[Change, ...] = (
         _factors("{:g} times the seconds", (2.0, 4.0, 12.0), "planner.budget_s"),
     ),
     Change(
-        "the wait for a profiling lane shortens searches less",
-        "least part of a planning budget that is left after the wait for a profiling lane",
+        "waits for a profiling lane shorten searches less",
+        "least part of a planning budget that is left after waits for a profiling lane",
         (
-            Step("at least 0.5 s remains", always("cluster.profiling.least_search_s=0.5")),
-            Step("searches are not shortened", always("cluster.profiling.least_search_s=1e8")),
+            Step("five rounds remain", always("cluster.profiling.least_search_rounds=5")),
+            Step(
+                "searches are not shortened",
+                always("cluster.profiling.least_search_rounds=1000000"),
+            ),
         ),
     ),
     Change(

@@ -31,8 +31,9 @@ ITEMS = 3
 TAKES_S = CHARGES_S["profile"] + ITEMS * float(TIMES_S[0].sum())
 
 
-def search(number, at_s, background):
-    return SearchClock(number, int(at_s * NS_PER_S), 100 * NS_PER_S, background=background)
+def search(number, at_s, background=False, budget_s=100.0, least_s=100.0):
+    budget_ns, least_ns = round(budget_s * NS_PER_S), round(least_s * NS_PER_S)
+    return SearchClock(number, round(at_s * NS_PER_S), budget_ns, least_ns, background=background)
 
 
 def charged(lanes, each, duration_s):
@@ -44,7 +45,7 @@ def charged(lanes, each, duration_s):
 
 
 def test_waiting_searches_wait_for_the_rest_of_one_background_search_by_hand():
-    lanes = Lanes(1, background_yields=True)
+    lanes = Lanes(1, scarce=True)
     background, first, second = search(0, 0.0, True), search(1, 1.0, False), search(2, 2.0, False)
     assert charged(lanes, background, 3.0) == 3.0
     assert charged(lanes, search(3, 1.0, True), 3.0) is None, "it does not wait in front"
@@ -59,7 +60,7 @@ def test_waiting_searches_wait_for_the_rest_of_one_background_search_by_hand():
 
 
 def test_a_background_search_keeps_its_lane_and_yields_to_those_that_came_in_between():
-    lanes = Lanes(1, background_yields=True)
+    lanes = Lanes(1, scarce=True)
     background, waiting = search(0, 0.0, True), search(1, 0.5, False)
     assert charged(lanes, background, 1.0) == 1.0
     assert charged(lanes, waiting, 2.0) == 3.0
@@ -67,15 +68,46 @@ def test_a_background_search_keeps_its_lane_and_yields_to_those_that_came_in_bet
     assert background.waited_ns == 2 * NS_PER_S
 
 
-def test_the_wait_for_a_lane_counts_towards_the_budget_but_a_least_part_remains():
-    lanes = Lanes(1, least_s=0.1)
-    assert lanes.left_s(5.0, 0) == 5.0
-    assert charged(lanes, search(0, 0.0, False), 4.0) == 4.0
-    assert lanes.left_s(5.0, NS_PER_S) == 2.0
-    assert lanes.left_s(3.0, NS_PER_S) == 0.1
-    assert lanes.left_s(0.05, NS_PER_S) == 0.05
-    assert lanes.left_s(5.0, 4 * NS_PER_S) == 5.0
-    assert Lanes(1, least_s=0.1, usable=lambda _: []).left_s(5.0, 0) == 5.0, "there is no queue"
+def test_waits_for_a_lane_count_towards_the_budget_but_a_least_part_remains():
+    def short(number, at_s, budget_s=5.0):
+        return search(number, at_s, budget_s=budget_s, least_s=0.25)
+
+    lanes = Lanes(1, scarce=True)
+    first, second, third = short(0, 0.0), short(1, 1.0), short(2, 1.0, budget_s=3.0)
+    assert [lanes.remaining_s(each) for each in (first, second, third)] == [5.0, 5.0, 3.0]
+    assert charged(lanes, first, 4.0) == 4.0
+    assert [lanes.remaining_s(each) for each in (first, second, third)] == [1.0, 2.0, 0.25]
+    assert lanes.remaining_s(short(3, 1.0, budget_s=0.125)) == 0.125
+    assert lanes.remaining_s(short(4, 4.0)) == 5.0
+    second.charge("search_step", 0.5)  # while it waits anyway
+    assert lanes.remaining_s(second) == 2.0
+    assert charged(lanes, second, 0.5) == 4.5
+    assert lanes.remaining_s(second) == 1.5
+    third.charge("search_step", 0.5)
+    assert lanes.remaining_s(third) == 0.25
+    assert charged(lanes, third, 0.125) == 4.625
+    assert lanes.remaining_s(third) == 0.125
+    third.charge("search_step", 0.0625)  # in a lane, this counts, too
+    assert lanes.remaining_s(third) == 0.0625
+
+
+def test_no_wait_counts_without_lanes_or_if_profiling_is_free():
+    late = search(0, 10.0, least_s=0.0)
+    assert Lanes(1, scarce=True, usable=lambda _: []).remaining_s(late) == 100.0
+    lanes = Lanes(1)
+    assert charged(lanes, search(1, 0.0), 30.0) == 30.0
+    assert lanes.remaining_s(late) == 100.0
+    assert charged(lanes, late, 1.0) == 31.0
+    assert lanes.remaining_s(late) == 99.0
+
+
+def test_searches_that_take_turns_in_a_lane_have_no_more_time_than_in_a_queue():
+    lanes = Lanes(1, scarce=True)
+    turns = [search(number, 0.0, budget_s=5.0, least_s=0.0) for number in range(4)]
+    for _ in range(10):
+        for each in turns:
+            lanes.charge(each, min(1.0, lanes.remaining_s(each)))
+    assert lanes.wait_s(0) == 5.0
 
 
 def test_all_searches_wait_alike_if_profiling_is_free():
@@ -83,7 +115,6 @@ def test_all_searches_wait_alike_if_profiling_is_free():
     assert charged(lanes, search(0, 0.0, False), 2.0) == 2.0
     assert charged(lanes, search(1, 1.0, True), 2.0) == 4.0
     assert lanes.for_background(0) == 1
-    assert lanes.left_s(5.0, NS_PER_S) == 5.0
 
 
 def plays(action, *times, profiling, horizon_s=40.0, nodes=None, crashes=()):
@@ -218,6 +249,80 @@ def scenario_plans(node):
 def test_a_pool_that_cannot_be_is_refused_in_a_sentence(wrong, reason):
     with pytest.raises(ValueError, match=reason):
         Profiling(**({"kind": POOL} | wrong))
+
+
+RICH, POOR = CONFIGURATIONS[0], CONFIGURATIONS[int(TIMES_S.sum(axis=1).argmin())]
+ROUND_S = CHARGES_S["profile"] + float(TIMES_S.sum(axis=1).mean())
+"""What remains of a budget after any wait: on average, the time of one item on the only board."""
+
+
+def left_in_turn(context, ask_first=False):
+    """Profile for all waiting queries in turn; return each one's budget left before it profiled."""
+    if ask_first:
+        for query in context.waiting:
+            context.remaining(query)
+    left_s = {}
+    for query in context.waiting[:3]:
+        left_s[query.id] = context.remaining(query)
+        for configuration in (RICH, POOR):  # the second uses up what does not suffice for the first
+            context.profile(query, configuration, 100)
+        context.deploy(query, plan_in(context, query, "device"))
+    return left_s
+
+
+def test_a_planner_cannot_evade_that_waits_count():
+    item_s, found = float(TIMES_S[0].sum()), []
+
+    def left_s(ask_first):
+        def act(context):
+            if context.now_s == 1.0:
+                found.append(left_in_turn(context, ask_first))
+
+        plays(act, 0.5, 0.6, 0.7, profiling=ONE)
+        return found[-1]
+
+    in_turn = left_s(ask_first=False)
+    assert in_turn[0] == 60.0
+    takes_s = 100 * item_s
+    assert in_turn[1] < 60.0 - takes_s
+    assert in_turn[2] == pytest.approx(ROUND_S, abs=1e-6)
+    assert left_s(ask_first=True) == in_turn
+
+
+def test_a_search_that_waited_measures_one_item_unless_the_configuration_is_slow():
+    counts = []
+
+    def act(context):
+        if context.now_s == 1.0:
+            left_in_turn(context)
+            late = context.waiting[-1]
+            counts[:] = [context.profile(late, each, 100).count for each in (RICH, POOR)]
+
+    def measured(rounds):
+        plays(act, 0.5, 0.6, 0.7, 0.8, profiling=replace(ONE, least_search_rounds=rounds))
+        return counts
+
+    assert float(TIMES_S[0].sum()) > ROUND_S > 2 * float(TIMES_S.sum(axis=1).min())
+    none, few = measured(1)
+    assert none == 0
+    assert 2 <= few < 5
+    assert measured(0) == [0, 0]
+    rich, _ = measured(1_000_000)
+    assert rich == 100
+
+
+def test_background_searches_keep_their_budgets_while_lanes_are_busy():
+    left_s = {}
+
+    def act(context):
+        if context.now_s in (1.0, 8.0):
+            left_in_turn(context)
+        left_s.update(
+            {(context.now_s, each.id): context.remaining(each) for each in context.running}
+        )
+
+    plays(act, 0.5, 7.5, profiling=replace(ONE, workers=1), horizon_s=60.0)
+    assert set(left_s.values()) == {60.0}
 
 
 # The idle parts of the GPUs that serve

@@ -33,6 +33,9 @@ from sim import PlanningContext
 ROUNDING = 1e-9
 """Relative tolerance of losses, which depend on the order of summation."""
 
+NOT_SHORTER_S = 1e-6
+"""Tolerance of planning seconds, which are rounded to nanoseconds."""
+
 
 @dataclass(eq=False)
 class Progress:
@@ -157,8 +160,10 @@ class Search(InRange, ABC):
         stale, ended, learned = 0, False, False
         beliefs.assume(self.most_offers)  # from what other queries have shown since then
         best = beliefs.cheapest() if seconds > 0 else None
-        # without planning seconds, nothing is profiled, so the search is not exhausted
-        entered = start_s > until_s and (best is None or improve)
+        # If nothing is profiled, further search is not worthwhile. But that says nothing if there
+        # were no planning seconds, or fewer than asked for because of a wait for a lane.
+        whole = seconds > 0 and start_s > seconds - NOT_SHORTER_S
+        entered = whole and (best is None or improve)
         least_gain = max(self.least_gain, ROUNDING)
         while (best is None or improve) and context.remaining(query) > until_s:
             step = _untried(context, query, known.profiled)
@@ -189,7 +194,7 @@ class Search(InRange, ABC):
             matured=known.matured,
             kept=before.kept or known.renewed,
             spent_s=before.spent_s + start_s - context.remaining(query),
-            exhausted=ended or (entered and not grown) or (not entered and before.exhausted),
+            exhausted=ended or (not grown and (entered or before.exhausted)),
             offers=offers,
             history=known.history() if known.renewed else before.history,
         )
