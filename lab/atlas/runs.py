@@ -10,13 +10,14 @@ from hashlib import sha256
 from inspect import signature
 from math import inf
 from pathlib import Path
+from random import Random
 from time import perf_counter, process_time
 
 import polars as pl
 from joblib import Parallel, delayed
 
 from lab.analysis.sequential import Looks
-from lab.atlas.axes import PRICE, Cell
+from lab.atlas.axes import PRICE, Cell, design
 from lab.atlas.race import GOODPUT, LOOKS, METRICS, PER_DOLLAR, Raced, Row, race
 from lab.common.atomic_write import written_aside
 from lab.common.console import say
@@ -47,6 +48,9 @@ BROAD = 12
 FIRST_SEED, SEEDS_PER_CELL = 10_000, 100
 """The first seed of cell 0, and how many seeds each cell has for itself. Seeds of other studies and
 of tests are smaller."""
+
+SAMPLE = 8
+"""Number of a planner's stored runs that are repeated before the others are reused."""
 
 RUNS, ABOUT = "atlas.parquet", "atlas.json"
 """Names of the table of runs and of the file that says how they were made."""
@@ -191,6 +195,7 @@ class Atlas:
         self.directory, self.plan = directory, plan
         self.wall_s = 0.0
         self.rows: list[Row] = []
+        self._earlier: dict[int, list[Row]] = {}
         self._about = json.loads(json.dumps(asdict(plan)))
         if not as_kept:
             self._about["code"] = plan.code
@@ -243,6 +248,33 @@ class Atlas:
         self.directory.mkdir(parents=True, exist_ok=True)
         return held(self.directory, f"--out {self.directory}: another command extends this atlas")
 
+    def reuse(self, earlier: "Atlas", processes: int) -> list[str]:
+        """Reuse an earlier atlas's runs of the planners for which this code repeats a sample.
+
+        The sample are `SAMPLE` of a planner's runs, or all if there are fewer. Returns the names of
+        these planners. Raises InputError if the other atlas has another design or length.
+        """
+        for name in ("design_seed", "length", "skipped"):
+            mine, other = getattr(self.plan, name), getattr(earlier.plan, name)
+            if mine != other:
+                raise InputError(
+                    f"--from {earlier.directory}: has an atlas with {name}={other}, not {mine}"
+                )
+        rng, reused = Random(0), []
+        cells = design(1 + max(row["cell"] for row in earlier.rows), self.plan.design_seed)
+        for planner in self.plan.planners:
+            known = [row for row in earlier.rows if row["planner"] == planner]
+            sample = rng.sample(known, min(SAMPLE, len(known)))
+            again = Parallel(processes)(
+                delayed(_repeated)(self.plan, cells[row["cell"]], row) for row in sample
+            )
+            if known and all(again):
+                reused.append(planner)
+        for row in earlier.rows:
+            if row["planner"] in reused:
+                self._earlier.setdefault(row["cell"], []).append(row)
+        return reused
+
     def extend(self, cells: Mapping[int, Cell], processes: int, until_s: float) -> list[str]:
         """Race in some numbered cells: in all of them up to `BROAD` seeds, then to the end.
 
@@ -260,7 +292,7 @@ class Atlas:
                     continue
                 if perf_counter() - started > until_s:
                     return
-                yield number, cell, stored
+                yield number, cell, stored or self._earlier.get(number, [])
 
         prepare_workers()
         looks = self.plan.looks.seeds
@@ -296,6 +328,13 @@ class Atlas:
         with written_aside(self.directory / ABOUT) as aside:
             text = json.dumps({**self._about, "wall_s": round(self.wall_s, 1)}, indent=2)
             aside.write_text(text, encoding="utf-8")
+
+
+def _repeated(plan: Plan, cell: Cell, row: Row) -> bool:
+    """Return whether a run has the same measures as its stored row."""
+    number = row["seed"] - plan.seed(row["cell"], 0)
+    [made] = CellRuns(row["cell"], cell, plan)(row["planner"], [number])
+    return all(row[name] == value for name, value in made.items() if name != "core_s")
 
 
 def _attempt(

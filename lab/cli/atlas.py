@@ -61,6 +61,10 @@ def _atlas(options: argparse.Namespace) -> int:
         return _rerun(made, options.rerun, processes, until_s)
     cells = dict(enumerate(design(options.cells, options.design_seed)))
     with made.locked():
+        if options.earlier:
+            earlier = _kept(options.earlier)
+            reused = made.reuse(earlier, processes)
+            say(f"reused from {options.earlier}: {', '.join(reused) or 'no planner'}")
         failures = made.extend(cells, processes, until_s)
     _check_finished(made.rows, failures)
     found = verdicts(made.frame, made.plan)
@@ -180,6 +184,13 @@ def _check_finished(finished: Sequence[object], failures: Sequence[str]) -> None
     if not finished:
         why = f"the first failure: {failures[0]}" if failures else "give more --hours"
         raise InputError(f"no cell was finished; {why}")
+
+
+def _kept(directory: Path) -> Atlas:
+    try:
+        return Atlas.kept(directory)
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"--from {directory}: has no readable atlas") from None
 
 
 def _check_exists(made: Atlas) -> None:

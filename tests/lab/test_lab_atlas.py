@@ -1,6 +1,7 @@
 """The regime atlas: looks, verdicts, the race, the design, the tree and the command."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import groupby, product
 from pathlib import Path
 
@@ -364,6 +365,44 @@ def test_undecided_cells_go_on_once_all_cells_have_had_their_first_seeds(
     assert len(ran) == 4 * 5
 
 
+def test_an_atlas_reuses_the_runs_of_planners_whose_results_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed: list[str] = []
+    ran: list[tuple[int, str]] = []
+
+    def result_of(setup: Setup) -> tuple[int, str]:
+        [planner] = setup.planners
+        ran.append((setup.seed, planner))
+        return setup.seed, planner
+
+    def measured(result: tuple[int, str], cell: Cell, length: Length) -> Row:
+        seed, planner = result
+        own = seed % 3 + 9 * (planner == "Greedy") + (planner in changed)
+        return {**dict.fromkeys(METRICS, float(own)), "active": 20.0, "usd_per_hour": 1.0}
+
+    monkeypatch.setattr(runs, "result_of", result_of)
+    monkeypatch.setattr(runs, "measured", measured)
+    plan = Plan(("cheapest_feasible", "greedy"), looks=Looks((3,), 0.1))
+    cells = dict(enumerate(design(2, 0)))
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    assert Atlas(tmp_path / "a", plan).extend(cells, 1, 1e9) == []
+    made = {*ran}
+    assert len(made) == 2 * 2 * 3
+    changed.append("Greedy")
+    ran.clear()
+    other = Atlas(tmp_path / "b", plan)
+    assert other.reuse(Atlas(tmp_path / "a", plan), 1) == ["cheapest_feasible"]
+    ran.clear()
+    assert other.extend(cells, 1, 1e9) == []
+    assert {*ran} == {each for each in made if each[1] == "Greedy"}
+    values = dict(other.frame.group_by("planner").agg(pl.col(METRICS[0]).min()).rows())
+    assert values["greedy"] - values["cheapest_feasible"] == 10
+    with pytest.raises(InputError, match=r"--from .*: has an atlas with design_seed=0, not 1"):
+        Atlas(tmp_path / "c", replace(plan, design_seed=1)).reuse(other, 1)
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -376,6 +415,7 @@ def test_undecided_cells_go_on_once_all_cells_have_had_their_first_seeds(
         (["--rerun", "5", "--reversals"], "--rerun: cannot be combined with --reversals"),
         (["--place", "greedy"], "has no atlas; make one by compass-lab atlas"),
         (["--rerun", "5"], "has no atlas; make one by compass-lab atlas"),
+        (["--from", "nowhere"], "--from nowhere: has no readable atlas"),
     ],
 )
 def test_bad_input_gets_one_sentence(
