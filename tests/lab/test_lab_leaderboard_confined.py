@@ -88,9 +88,8 @@ def test_a_run_counts_and_nothing_of_its_submission_is_left(tmp_path, possible):
     (tmp_path / "board").mkdir()
     published, bus = tmp_path / "board" / "leaderboard.html", tmp_path / "bus"
     published.write_text("earlier")
-    calm = ["experiment=speech_small", "switching=free", "horizon_s=40", "workload.rate=0.2"]
     limits = {"start_s": LONG_S, "call_s": LONG_S}
-    given = {"regimes": {"calm": calm}, "seeds": [1402, 1187], "baselines": [], "limits": limits}
+    given = {"regimes": {"calm": SERVED}, "seeds": [1402, 1187], "baselines": [], "limits": limits}
     (tmp_path / "leaderboard.yaml").write_text(json.dumps(given))
     with socket.create_server(("127.0.0.1", 0)) as server, socket.socket(socket.AF_UNIX) as own:
         own.bind(str(bus))
@@ -112,7 +111,7 @@ def test_a_run_counts_and_nothing_of_its_submission_is_left(tmp_path, possible):
     assert record.failure is None
     assert listed(mark) == []
     assert kept(first, instructions.limits) == record
-    expected = run([*calm, "seed=1402"], CheapestFeasible()).summary["service_goodput_mean"]
+    expected = run([*SERVED, "seed=1402"], CheapestFeasible()).summary["service_goodput_mean"]
     assert score(first.directory, instructions.metric) == pytest.approx(expected)
     assert expected > 0
 
