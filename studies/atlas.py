@@ -55,7 +55,6 @@ def page() -> str:
         headline=headline(found, planners),
         cells=len(found),
         runs=made.frame.height,
-        hours=made.wall_s / 3600,
         core_hours=float(made.frame["core_s"].sum()) / 3600,
         planners=planners,
         length=made.plan.length,

@@ -50,7 +50,7 @@ def test_the_page_says_who_is_best_where(tmp_path: Path, monkeypatch: pytest.Mon
     _kept(tmp_path / "kept")
     monkeypatch.setattr(atlas, "KEPT", tmp_path / "kept")
     text = atlas.page()
-    assert "720 runs took 0.2 core-hours\n(2.0 by the clock)" in text
+    assert "720 runs took 0.2 core-hours." in text
     assert "- Where the load is at most 0.79" in text
     assert "80 % of the queries' time" in text
     assert "0 % of cells are ties, and 0 % are undecided" in text
