@@ -175,15 +175,16 @@ assert set(LONG) <= set(HERE)
     "name",
     [pytest.param(name, marks=pytest.mark.slow if name in LONG else []) for name in HERE],
 )
-def test_python_runs_and_prints_what_follows_it(name, folder, capsys):
+def test_python_runs_and_prints_what_follows_it(name, folder, shows, capsys):
     """A file that a page tells to save is saved, so that later blocks can import it."""
     page = PAGES[name]
     for file, code in re.findall(r"`(\w+\.py)`[^`]*\n```python\n(.*?)^```$", page, re.S | re.M):
         (folder / file).write_text(code, encoding="utf-8")
     names = {}
-    for code, _, expected in re.findall(
-        r"^```python\n(.*?)^```$(\s+prints\s+```text\n(.*?)^```$)?", page, re.S | re.M
+    for code, shown in re.findall(
+        r"^```python\n(.*?)^```$(?:\s+prints\s+```text\n(.*?)^```$)?", page, re.S | re.M
     ):
         exec(compile(code, name, "exec"), names)
         printed = capsys.readouterr().out
-        assert not expected or printed == expected
+        if shown:
+            shows(ROOT / name, shown, printed)

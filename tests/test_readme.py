@@ -6,20 +6,15 @@ from pathlib import Path
 import pytest
 from pages import blocks, call, commands
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+PATH = Path(__file__).parent.parent / "README.md"
+README = PATH.read_text(encoding="utf-8")
 PYTHON, OUTPUTS = blocks(README, "python"), blocks(README, "text")
 COMMANDS = [line.partition("#")[0].strip() for line in commands(README)]
-WALL = ("planning, wall", "wall time")
 
 
-def without_wall(text):
-    return [line for line in text.splitlines() if not any(word in line for word in WALL)]
-
-
-def test_the_small_experiment_prints_the_table(folder, monkeypatch, capsys):
+def test_the_small_experiment_prints_the_table(folder, shows, monkeypatch, capsys):
     call(monkeypatch, "compass-sim experiment=speech_small figures=false")
-    printed = capsys.readouterr().out.partition("results:")[0]
-    assert without_wall(printed) == without_wall(OUTPUTS[0])
+    shows(PATH, OUTPUTS[0], capsys.readouterr().out.partition("results:")[0])
 
 
 @pytest.mark.slow
