@@ -92,13 +92,13 @@ print(f"{cheap.decisions['query'].n_unique()} of {cheap.queries.height} users go
 print(f"for {(starting_s > 60).sum()} of them, it came into force more than a minute later")
 
 # %% [markdown]
-# The other users got none, because their five seconds of planning were over before a plan looked
-# feasible. These seconds include the wait for boards to profile on, and `cheapest_feasible`
-# measures 50 samples of each configuration, which takes long. The slow starts have another cause.
-# The machines in the cloud are rented while they are in use. Such a machine first boots for two
-# minutes, and it takes 43 seconds to create an instance of its GPU. [Both times were
-# measured](../docs/concepts/hardware.md#switching). Only the machine of the edge site is always
-# ready.
+# Nearly all other users got none because the five seconds of a search were over before a plan
+# looked feasible. These seconds include waits for boards to profile on; a search that such a wait
+# shortened is repeated. And `cheapest_feasible` measures 50 samples of each configuration, which
+# takes long. The slow starts have another cause. The machines in the cloud are rented while they
+# are in use. Such a machine first boots for two minutes, and it takes 43 seconds to create an
+# instance of its GPU. [Both times were measured](../docs/concepts/hardware.md#switching). Only the
+# machine of the edge site is always ready.
 #
 # ## Where the time goes
 #
