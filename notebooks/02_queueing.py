@@ -449,8 +449,8 @@ plt.show()
 # %% [markdown]
 # `premium` gains on every seed, because it has the least slack. EDF saves no work: the mean latency
 # hardly changes, because other users wait longer. `standard` loses on two seeds, `economy` on one.
-# More users are served well on all four seeds here. But EDF has a known weakness under overload: it
-# serves requests that are nearly late and delays the others.
+# On all four seeds, more users are served well. Under overload, EDF has a weakness: it serves
+# requests that are nearly late and delays others.
 #
 # ## Try it
 #
