@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from pages import blocks, call, commands
 
+from lab import run
+
 PATH = Path(__file__).parent.parent / "README.md"
 README = PATH.read_text(encoding="utf-8")
 PYTHON, OUTPUTS = blocks(README, "python"), blocks(README, "text")
@@ -30,6 +32,13 @@ def test_the_planner_example_runs_and_keeps_the_contract(folder, monkeypatch, ca
     assert "Offload" in printed
     [goodput] = re.findall(r"beats `cheapest_feasible`, ([\d.]+) queries", README)
     assert f"│ {goodput} of " in printed
+
+
+@pytest.mark.slow
+def test_links_of_speed_tests_help_as_it_says():
+    result = run(["experiment=speech_small", "planner=compass", "network.capacity=speed_tests"])
+    [share] = re.findall(r"Compass meets SLOs for (\d+) % of the time", README)
+    assert share == f"{100 * result.summary['slo_met_fraction']:.0f}"
 
 
 @pytest.mark.slow
