@@ -28,14 +28,6 @@ def versions() -> Mapping[str, str]:
     return ours | {name: version(name) for name in DECISIVE} | {BLAS: _kernels()}
 
 
-def software() -> dict[str, str]:
-    """Return `versions` without the kernels, for results that may come from many machines.
-
-    Kernels change last bits only. Runs that are kept to be counted need no more.
-    """
-    return {name: each for name, each in versions().items() if name != BLAS}
-
-
 def _kernels() -> str:
     """Return the kernels that NumPy's and SciPy's OpenBLAS chose, such as "Haswell".
 

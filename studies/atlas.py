@@ -28,6 +28,7 @@ from lab.atlas.race import GOODPUT, METRICS, PER_DOLLAR
 from lab.atlas.rerun import Again
 from lab.atlas.runs import ABOUT, RUNS, Atlas
 from lab.atlas.verdicts import Outcome
+from lab.behaviour import told
 from lab.common.formatting import number
 from lab.reporting.render import render
 from lab.runs.run_directory import write_aside
@@ -53,6 +54,7 @@ def page() -> str:
         "atlas.md.jinja",
         "studies",
         headline=headline(found, planners),
+        behaviour=told(*made.behaviour.values()),
         cells=len(found),
         runs=made.frame.height,
         core_hours=float(made.frame["core_s"].sum()) / 3600,

@@ -25,7 +25,8 @@ from lab.analysis.statistics import (
     holm,
     of_difference,
 )
-from lab.common.console import times
+from lab.behaviour import difference
+from lab.common.console import times, warn
 from lab.common.errors import InputError, key_of
 from lab.common.formatting import count, interval, number, probability
 from lab.common.metrics import HEADLINES, range_of
@@ -128,6 +129,8 @@ def compare(
         settings = [f"experiment={scenario}", f"seed={seed}", *overrides]
         result = run(overrides=settings, planner=named[name])
         rows.append({**result.summary, "seed": seed, "planner": name})
+    if sentence := difference(row.get("behaviour") for row in rows):
+        warn(sentence)
     return from_runs(scenario, rows)
 
 

@@ -6,29 +6,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import cache, partial
-from hashlib import sha256
 from inspect import signature
 from math import inf
 from pathlib import Path
-from random import Random
 from time import perf_counter, process_time
 
 import polars as pl
 from joblib import Parallel, delayed
 
 from lab.analysis.sequential import Looks
-from lab.atlas.axes import PRICE, Cell, design
+from lab.atlas.axes import PRICE, Cell
 from lab.atlas.race import GOODPUT, LOOKS, METRICS, PER_DOLLAR, Raced, Row, race
+from lab.behaviour import Versions, versions_of
 from lab.common.atomic_write import written_aside
 from lab.common.console import say
 from lab.common.errors import InputError, one_line
 from lab.config.compose import set_up
 from lab.run_cache.jobs import on_cluster, prepare_workers, told_if_killed
-from lab.run_cache.keys import code, shipped_configuration
 from lab.runs.api import Result, composed, result_of
 from lab.runs.run_directory import held
-from lab.version import software
-from sim.api.planner import Settings
+from sim.api.planner import Planner, Settings
 
 S_PER_HOUR = 3600.0
 
@@ -48,9 +45,6 @@ BROAD = 12
 FIRST_SEED, SEEDS_PER_CELL = 10_000, 100
 """The first seed of cell 0, and how many seeds each cell has for itself. Seeds of other studies and
 of tests are smaller."""
-
-SAMPLE = 8
-"""Number of a planner's stored runs that are repeated before the others are reused."""
 
 RUNS, ABOUT = "atlas.parquet", "atlas.json"
 """Names of the table of runs and of the file that says how they were made."""
@@ -72,11 +66,9 @@ class Plan:
         return FIRST_SEED + SEEDS_PER_CELL * cell + self.skipped + number
 
     @property
-    def code(self) -> str:
-        """A hash of the code, the tables and the configuration on which the runs depend."""
-        parts = [code((planner_override(name),), __name__) for name in self.planners]
-        parts += [shipped_configuration(), json.dumps(software())]
-        return sha256("".join(parts).encode()).hexdigest()[:16]
+    def behaviour(self) -> dict[str, Versions]:
+        """The behaviour versions of each planner's runs."""
+        return {name: versions_of(_planner(planner_override(name))) for name in self.planners}
 
 
 def measured(result: Result, cell: Cell, length: Length) -> dict[str, float]:
@@ -171,10 +163,16 @@ def overrides(cell: Cell, length: Length, planner: str) -> tuple[str, ...]:
 
 
 @cache
-def _budget_s(chosen: str) -> float:
-    """Return the budget of a planner by default; infinity if it is no parameter of its class."""
+def _planner(chosen: str) -> Planner:
+    """Return the planner that an override chooses."""
     given, config = composed([chosen])
     [planner] = set_up(config, given).planners.values()
+    return planner
+
+
+def _budget_s(chosen: str) -> float:
+    """Return the budget of a planner by default; infinity if it is no parameter of its class."""
+    planner = _planner(chosen)
     known = "budget_s" in signature(type(planner)).parameters
     return Settings.of(planner).budget_s if known else inf
 
@@ -187,18 +185,19 @@ def planner_override(planner: str) -> str:
 class Atlas:
     """A directory with the runs of some cells of a plan.
 
-    Raises InputError if the directory has an atlas of another plan or, unless ``as_kept``, of other
-    code.
+    Runs of planners whose behaviour versions have changed are made again; `stale` names these
+    planners, unless the atlas is used ``as_kept``. Raises InputError if the directory has an atlas
+    of another plan.
     """
 
     def __init__(self, directory: Path, plan: Plan, as_kept: bool = False) -> None:
         self.directory, self.plan = directory, plan
         self.wall_s = 0.0
         self.rows: list[Row] = []
+        self.behaviour: Mapping[str, Versions] = {}
+        self.stale: list[str] = []
         self._earlier: dict[int, list[Row]] = {}
         self._about = json.loads(json.dumps(asdict(plan)))
-        if not as_kept:
-            self._about["code"] = plan.code
         path = directory / ABOUT
         if path.exists():
             try:
@@ -216,6 +215,21 @@ class Atlas:
                         f"--out {directory}: has an atlas with {key}={found.get(key)}, not "
                         f"{value}; choose another directory"
                     )
+            self.behaviour = found.get("behaviour", {})
+        if not as_kept:
+            self._leave_stale(plan.behaviour)
+
+    def _leave_stale(self, behaviour: Mapping[str, Versions]) -> None:
+        """Keep only runs of planners that still have the versions that made them."""
+        if self.rows:
+            names = dict.fromkeys(row["planner"] for row in self.rows)
+            self.stale = [name for name in names if self.behaviour.get(name) != behaviour[name]]
+        if self.stale:
+            for row in self.rows:
+                if row["planner"] not in self.stale:
+                    self._earlier.setdefault(row["cell"], []).append(row)
+            self.rows = []
+        self.behaviour = behaviour
 
     @classmethod
     def kept(cls, directory: Path) -> "Atlas":
@@ -247,33 +261,6 @@ class Atlas:
         """Return a context in which no other command extends this atlas."""
         self.directory.mkdir(parents=True, exist_ok=True)
         return held(self.directory, f"--out {self.directory}: another command extends this atlas")
-
-    def reuse(self, earlier: "Atlas", processes: int) -> list[str]:
-        """Reuse an earlier atlas's runs of the planners for which this code repeats a sample.
-
-        The sample are `SAMPLE` of a planner's runs, or all if there are fewer. Returns the names of
-        these planners. Raises InputError if the other atlas has another design or length.
-        """
-        for name in ("design_seed", "length", "skipped"):
-            mine, other = getattr(self.plan, name), getattr(earlier.plan, name)
-            if mine != other:
-                raise InputError(
-                    f"--from {earlier.directory}: has an atlas with {name}={other}, not {mine}"
-                )
-        rng, reused = Random(0), []
-        cells = design(1 + max(row["cell"] for row in earlier.rows), self.plan.design_seed)
-        for planner in self.plan.planners:
-            known = [row for row in earlier.rows if row["planner"] == planner]
-            sample = rng.sample(known, min(SAMPLE, len(known)))
-            again = Parallel(processes)(
-                delayed(_repeated)(self.plan, cells[row["cell"]], row) for row in sample
-            )
-            if known and all(again):
-                reused.append(planner)
-        for row in earlier.rows:
-            if row["planner"] in reused:
-                self._earlier.setdefault(row["cell"], []).append(row)
-        return reused
 
     def extend(self, cells: Mapping[int, Cell], processes: int, until_s: float) -> list[str]:
         """Race in some numbered cells: in all of them up to `BROAD` seeds, then to the end.
@@ -326,15 +313,9 @@ class Atlas:
         with written_aside(self.directory / RUNS) as aside:
             self.frame.write_parquet(aside)
         with written_aside(self.directory / ABOUT) as aside:
-            text = json.dumps({**self._about, "wall_s": round(self.wall_s, 1)}, indent=2)
+            about = {**self._about, "behaviour": self.behaviour, "wall_s": round(self.wall_s, 1)}
+            text = json.dumps(about, indent=2)
             aside.write_text(text, encoding="utf-8")
-
-
-def _repeated(plan: Plan, cell: Cell, row: Row) -> bool:
-    """Return whether a run has the same measures as its stored row."""
-    number = row["seed"] - plan.seed(row["cell"], 0)
-    [made] = CellRuns(row["cell"], cell, plan)(row["planner"], [number])
-    return all(row[name] == value for name, value in made.items() if name != "core_s")
 
 
 def _attempt(

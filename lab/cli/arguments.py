@@ -73,6 +73,17 @@ class ArgumentParser(argparse.ArgumentParser):
         self.exit(REFUSED, f"{printable(f'{self.prog}: {said}; see {self.prog} --help')}\n")
 
 
+class PrintVersion(argparse.Action):
+    """The option ``--version``; what it prints is imported when it is used."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        """Print the versions and exit."""
+        from lab.behaviour import version_lines
+
+        print(version_lines())
+        parser.exit()
+
+
 def option_names(parser: argparse.ArgumentParser) -> list[str]:
     """Return the names of a parser's options, as users write them."""
     # argparse has no public list of options.

@@ -61,10 +61,8 @@ def _atlas(options: argparse.Namespace) -> int:
         return _rerun(made, options.rerun, processes, until_s)
     cells = dict(enumerate(design(options.cells, options.design_seed)))
     with made.locked():
-        if options.earlier:
-            earlier = _kept(options.earlier)
-            reused = made.reuse(earlier, processes)
-            say(f"reused from {options.earlier}: {', '.join(reused) or 'no planner'}")
+        if made.stale:
+            say(f"behaviour versions have changed, so runs are made again: {', '.join(made.stale)}")
         failures = made.extend(cells, processes, until_s)
     _check_finished(made.rows, failures)
     found = verdicts(made.frame, made.plan)
@@ -184,13 +182,6 @@ def _check_finished(finished: Sequence[object], failures: Sequence[str]) -> None
     if not finished:
         why = f"the first failure: {failures[0]}" if failures else "give more --hours"
         raise InputError(f"no cell was finished; {why}")
-
-
-def _kept(directory: Path) -> Atlas:
-    try:
-        return Atlas.kept(directory)
-    except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"--from {directory}: has no readable atlas") from None
 
 
 def _check_exists(made: Atlas) -> None:

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from lab.analysis.sweep_analysis import analyse
 from lab.analysis.sweep_frames import Sweep, read_sweep
+from lab.behaviour import difference
 from lab.cli.run import draw
 from lab.common.console import say, show_errors, show_table, warn
 from lab.common.errors import InputError, why_not
 from lab.config.settings import REPORT
 from lab.reporting import sweep_figures
 from lab.reporting.animation import export
-from lab.reporting.page import linked_figures, page, problems, some
+from lab.reporting.page import behaviours, linked_figures, page, problems, some
 from lab.reporting.tables import write_frames
 from lab.runs.run_directory import never_ran, read_run_summary, write_aside
 
@@ -49,6 +50,8 @@ def report(options: argparse.Namespace) -> int:
         names = [str(name) for name in sweep.runs["planner"]]
         if sweep.compared:
             names = [Path(run).name for run in sweep.runs["run"]]
+        if sentence := difference(behaviours(sweep.runs)):
+            warn(f"{group}: {sentence}")
         draw(group, names, alone=not sweep.compared)
     own = [] if group is None else sorted((group / "figures").glob("*.png"))
     try:

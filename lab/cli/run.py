@@ -34,7 +34,7 @@ from lab.config.overrides import check_directory, readable, repeated_keys
 from lab.config.settings import register
 from lab.config.trust import OPTION, allow_import, checked_files
 from lab.limits.wall_limit import WallLimitError
-from lab.runs.resume import Checkpoint, check_resumable, clear, is_finished
+from lab.runs.resume import Checkpoint, check_resumable, clear, is_finished, why_stale
 from lab.runs.run_directory import (
     CHECKPOINT,
     CONFIG,
@@ -57,6 +57,7 @@ from lab.sweeps.launchers import enter
 from lab.sweeps.progress import run_and_report
 from lab.sweeps.sweep import BrokenSweepError, Outcome
 from sim.api.errors import PlannerError
+from sim.api.planner import Planner
 from sim.planning.guard import end_process, exits_refused
 from sim.safe_text import safe_text
 
@@ -260,10 +261,12 @@ def simulate_all(config: Any, overrides: list[str], directory: Path, label: str)
         console.warn(f"{label}{warning}{' (shown once per sweep)' if label else ''}")
     setup = ready(setup, overrides, config, of_a_sweep=bool(label))
     check_links(directory, setup.planners)
+    places = {name: directory if setup.alone else directory / name for name in setup.planners}
     if setup.resume:
         if not label or (directory / CONFIG).exists():
             check_resumable(directory, setup.saved, setup.alone)
         (directory / ERROR).unlink(missing_ok=True)
+        clear_stale(setup.planners, places, label)
     if not setup.alone:
         write_aside(directory / CONFIG, OmegaConf.to_yaml(setup.saved))
     summaries: dict[str, Any] = {}
@@ -273,7 +276,6 @@ def simulate_all(config: Any, overrides: list[str], directory: Path, label: str)
         if not setup.alone:
             write_summary(directory, summaries)
 
-    places = {name: directory if setup.alone else directory / name for name in setup.planners}
     to_run = [name for name in places if not (setup.resume and is_finished(places[name]))]
 
     def delete_checkpoints() -> None:
@@ -314,6 +316,15 @@ def simulate_all(config: Any, overrides: list[str], directory: Path, label: str)
         for one in failed
     ]
     return "; ".join([*filter(None, ended.values()), *raised])
+
+
+def clear_stale(planners: Mapping[str, Planner], places: Mapping[str, Path], label: str) -> None:
+    """Remove the results of runs that had other behaviour versions, and say so."""
+    for name, place in places.items():
+        if why := why_stale(place, planners[name]):
+            console.say(f"{label}{name} is made again: {why}")
+            clear(place)
+            (place / CHECKPOINT).unlink(missing_ok=True)
 
 
 def give_up(directory: Path, label: str, failure: str) -> NoReturn:

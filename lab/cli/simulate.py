@@ -10,7 +10,6 @@ from lab.common.command import run_command
 from lab.common.garbage import imported_for_good
 from lab.common.options import listing
 from lab.common.resources import check_machine
-from lab.version import __version__
 
 HELP = """\
 compass-sim simulates compound-AI serving and compares planners.
@@ -75,7 +74,9 @@ def _main() -> int:
         print(HELP.format(groups=listing()), end="")
         return 0
     if "--version" in sys.argv[1:]:  # Hydra's own option prints the version of Hydra.
-        print(f"compass-sim {__version__}")
+        from lab.behaviour import version_lines
+
+        print(version_lines())
         return 0
     check_machine()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises exceptions instead of printing them.

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from typing import Any, NoReturn
 
 from hardware_models.errors import TableError, UnknownNameError
-from lab.cli.arguments import REFUSED, ArgumentParser
+from lab.cli.arguments import REFUSED, ArgumentParser, PrintVersion
 from lab.cli.options.hardware import add_tools_on_hardware
 from lab.cli.options.live import add_animate, add_app, add_mcp
 from lab.cli.options.runs import add_leaderboard, add_tools_on_runs
@@ -24,7 +24,6 @@ from lab.common.command import FAILED, run_command
 from lab.common.errors import InputError, choices, printable
 from lab.common.garbage import imported_for_good
 from lab.common.resources import check_machine, shortage
-from lab.version import __version__
 
 OK = 0
 TOOLS = (
@@ -88,8 +87,7 @@ def _parsed(words: list[str]) -> argparse.Namespace:
 def parser() -> ArgumentParser:
     """Return the parser of all tools, including those of other packages."""
     made = ArgumentParser("compass-lab", description="Tools around compass-sim.")
-    version = f"compass-sim {__version__}"
-    made.add_argument("--version", action="version", version=version, help="print the version")
+    made.add_argument("--version", action=PrintVersion, nargs=0, help="print the version")
     tools = made.add_subparsers(title="tools", required=True, metavar="TOOL")
     add_animate(_add, tools)
     add_app(_add, tools)

@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from lab.behaviour import shipped, told
 from lab.common.atomic_write import written_aside
 from lab.common.formatting import count, interval, number
 from lab.common.metrics import METRICS
@@ -48,6 +49,7 @@ def notes(instructions: Instructions) -> list[str]:
         "seeds, adjusted for all pairs of planners (Holm), at 95 %. It is never better than that "
         "of a larger mean. Planners with the same rank are marked by =; their order is that of "
         "the means, which can be chance.",
+        f"The runs have behaviour {told(shipped())}.",
     ]
 
 

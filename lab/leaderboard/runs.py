@@ -13,12 +13,13 @@ from shutil import rmtree
 from tempfile import TemporaryDirectory
 from time import monotonic, sleep
 
+from lab import behaviour
 from lab.common.resources import ONE_THREAD
 from lab.leaderboard.instructions import Instructions, Limits
 from lab.leaderboard.one_run import RECORD, Record, Task
 from lab.leaderboard.processes import adopt_orphans, children, end_below, end_group, how_ended
 from lab.leaderboard.submissions import Submission
-from lab.run_cache.keys import fingerprint, run_key
+from lab.run_cache.keys import run_key
 from lab.runs.run_directory import write_aside
 
 RUNS, ABOUT, SAID = "runs", "about.json", "said.txt"
@@ -55,7 +56,7 @@ def wanted(
 
     What they compile is stored, and no submission can store what it compiles.
     """
-    shipped = fingerprint(["planners"])  # Submissions can import them.
+    shipped = json.dumps(behaviour.shipped())  # Submissions can import the planners.
     for entry in sorted(entries, key=lambda each: each.submission is not None):
         for seed in instructions.seeds:
             for regime, overrides in instructions.regimes.items():

@@ -10,6 +10,7 @@ import polars as pl
 
 from lab.analysis.settings import short_texts, text_of
 from lab.analysis.sweep_analysis import Analysis, planners_of
+from lab.behaviour import difference, told
 from lab.common.formatting import count
 from lab.reporting.animation.export import Frame
 from lab.reporting.claims import claims
@@ -53,6 +54,7 @@ def page(
         large=large,
         animations=animations,
         version=__version__,
+        behaviour=told(*behaviours(analysis.sweep.runs)),
     )
 
 
@@ -100,12 +102,20 @@ def problems(analysis: Analysis) -> Iterator[str]:
         if found.height:
             yield f"{words}: {some([f'{run} ({why})' for run, _, why in found.rows()])}."
     yield from _several_versions(sweep.runs)
+    if sentence := difference(behaviours(sweep.runs)):
+        yield f"Warning: {sentence}."
     twice = int(sweep.runs["finished"].sum()) - sweep.finished.height
     if twice:
         yield (
             f"{count(twice, 'finished run')} repeated the planner, setting and seed of "
             "another; only the last of each counts."
         )
+
+
+def behaviours(runs: pl.DataFrame) -> list[Any]:
+    """Return the behaviour versions of runs; None for those written before versions existed."""
+    noted = runs["behaviour"] if "behaviour" in runs.columns else [None] * runs.height
+    return [None if each is None else json.loads(str(each)) for each in noted]
 
 
 def _several_versions(runs: pl.DataFrame) -> Iterator[str]:

@@ -13,6 +13,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from lab.behaviour import told, versions_of
 from lab.common.errors import InputError, one_line, shown
 from lab.config.settings import REPORT
 from lab.config.targets import with_current_paths
@@ -29,6 +30,7 @@ from lab.runs.run_directory import (
 )
 from lab.runs.summary_shape import is_of_run
 from lab.version import version_mismatch, versions
+from sim.api.planner import Planner
 from sim.metrics.request_table import REQUESTS
 from sim.metrics.results import SCHEMAS
 from sim.planning.profiling_log import ProfileRecord, ProfilingLog
@@ -164,6 +166,19 @@ def is_finished(directory: Path) -> bool:
         return read_summary(directory).get("status") == "finished"
     except (OSError, ValueError):  # There is none, or a crash damaged it.
         return False
+
+
+def why_stale(directory: Path, planner: Planner) -> str:
+    """Return a clause that says why a run must be made again; empty if its results are valid.
+
+    They are not if the world or the planner had other behaviour versions.
+    """
+    try:
+        there = read_summary(directory).get("behaviour")
+    except (OSError, ValueError):  # There is none, or a crash damaged it.
+        return ""
+    here = versions_of(planner)
+    return "" if there == here else f"its behaviour was {told(there)}, and is now {told(here)}"
 
 
 def clear(directory: Path) -> None:

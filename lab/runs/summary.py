@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from lab.behaviour import versions_of
 from lab.common.errors import one_line
 from lab.version import versions
 from sim.api.planner import Planner
@@ -147,6 +148,7 @@ def summarise(
         "planner_parameters": parameters,
         "planner_sees_truth": world.settings.sees_truth,
         "seed": world.seed,
+        "behaviour": versions_of(world.planner),
         "versions": versions(),
         "status": status,
         "horizon_s": world.scenario.horizon_s,

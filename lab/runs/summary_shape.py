@@ -74,6 +74,7 @@ def _shape() -> type[BaseModel]:
         **{name: (kind, None) for name, kind in numbers.items()},
         **dict.fromkeys(BY_TIER, (dict[str, float | None] | None, None)),
         "planner_error_first": (str | None, None),
+        "behaviour": (dict[str, int | None], None),
         "versions": (dict[str, Any], None),
     }
     needed = {name: (kind, ...) for name, kind in NEEDED.items()}

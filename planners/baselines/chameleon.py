@@ -127,6 +127,9 @@ class Chameleon(InRange, Planner):
         pause_s: seconds from a failed search for a query to the next; freed room ends the pause.
     """
 
+    behaviour = 1
+    """1: versions begin."""
+
     query_records = (IN_VAIN, "chameleon looked")
 
     budget_s: float = 5.0

@@ -200,6 +200,9 @@ class CherryPick(QueryByQuery):
         starts_seed: seed of the quasi-random starts.
     """
 
+    behaviour = 1
+    """1: versions begin."""
+
     query_records = (IN_VAIN, TRIALS, TRIED)
 
     budget_s: float = 5.0

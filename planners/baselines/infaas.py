@@ -206,6 +206,9 @@ class INFaaS(QueryByQuery):
         pause_s: seconds from a failed search for a query to the next; freed room ends the pause.
     """
 
+    behaviour = 1
+    """1: versions begin."""
+
     budget_s: float = 600.0
     samples: Count = 100
     headroom: Positive = 0.7

@@ -63,6 +63,9 @@ class VideoStorm(InRange, Planner):
         starts_seed: seed of the climbs' random starts and orders, independent of the run's seed.
     """
 
+    behaviour = 1
+    """1: versions begin."""
+
     objective: Objective = "max_sum"
     budget_s: float = 5.0
     samples: Count = 100

@@ -83,6 +83,9 @@ class Vulcan(InRange, Planner):
         initial_seed: seed of the random configurations.
     """
 
+    behaviour = 1
+    """1: versions begin."""
+
     query_records = (
         IN_VAIN,
         TRIALS,

@@ -84,6 +84,9 @@ class Compass(InRange, Planner):
         replan_every_s: seconds between two ticks, at which waiting queries can get free resources.
     """
 
+    behaviour = 1
+    """1: versions begin."""
+
     query_records = (*QUERY_RECORDS, AUDITS)
 
     search: Search = field(default_factory=CmboSearch)

@@ -55,6 +55,9 @@ class Greedy(QueryByQuery):
         pause_s: seconds from a failed search for a query to the next; freed room ends the pause.
     """
 
+    behaviour = 1
+    """1: versions begin."""
+
     samples: Count = 50
     headroom: Positive = 0.8
     budget_s: float = 5.0

@@ -138,6 +138,9 @@ class ILP(InRange, Planner):
         ValueError: a parameter is out of range.
     """
 
+    behaviour = 1
+    """1: versions begin."""
+
     budget_s = 0.0
     sees_truth = True
 

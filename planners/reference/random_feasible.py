@@ -27,6 +27,9 @@ class RandomFeasible(QueryByQuery):
         pause_s: seconds from a failed search for a query to the next; freed room ends the pause.
     """
 
+    behaviour = 1
+    """1: versions begin."""
+
     seed: int = 0
     samples: Count = 50
     headroom: Positive = 0.8

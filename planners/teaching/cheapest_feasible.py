@@ -21,6 +21,9 @@ class CheapestFeasible(InRange, Planner):
         budget_s: planning seconds for each query.
     """
 
+    behaviour = 1
+    """1: versions begin."""
+
     query_records = ("hopeless",)
 
     samples: Count = 50

@@ -38,6 +38,9 @@ class StaticPlan(QueryByQuery):
         pause_s: seconds until a query without a plan is tried again; freed room ends this pause.
     """
 
+    behaviour = 1
+    """1: versions begin."""
+
     configuration: Mapping[str, KnobValue] | None = None
     placement: Sequence[str] | None = None
     profile: str | None = None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import singledispatch
 from numbers import Real
 from random import Random
-from typing import Any
+from typing import Any, ClassVar
 
 from numpy.random import Generator
 
@@ -44,6 +44,9 @@ class Planner(ABC):
         sees_truth: whether the planner uses ``context.bulk.truth``, which no planner in a real
             system could use. Such a planner is a bound with which others are compared, and results
             label it as such.
+        behaviour: the version of the planner's decisions, an integer. Raise it when decisions
+            change: stored runs of other versions are not used again. Without a version, they are
+            not used again if the planner's source has changed.
         profiles_ahead: whether a data set is profiled before its first query, so that the results
             are known at once. If not, its profiling begins when the planner asks for it, see
             ``context.profile``.
@@ -54,6 +57,7 @@ class Planner(ABC):
     query_records: tuple[str, ...] = ()
     sees_truth: bool = False
     profiles_ahead: bool = True
+    behaviour: ClassVar[int | None] = None
 
     def check_parameters(  # noqa: B027 -- a hook that few need
         self, pipeline: Pipeline, cluster: Cluster

@@ -22,7 +22,7 @@ from lab.analysis.statistics import CONFIDENCE, at_confidence
 from lab.common.console import say
 from lab.common.errors import InputError, one_line
 from lab.run_cache.jobs import Job, RunError, make
-from lab.run_cache.keys import code, configuration
+from lab.run_cache.keys import behaviour, configuration
 from lab.runs.run_directory import write_aside
 from studies.common.causes import CHANGES, Change, Step, changed
 from studies.common.claims import Finding, Verdict
@@ -263,5 +263,5 @@ def stored(directory: Path) -> list[Cause]:
 
 def _tried() -> str:
     """Return a hash of the changes, the seeds and the code of planners and simulator."""
-    text = repr((CHANGES, SCREENING, CONFIRMING, code(("planner=compass",), __name__)))
+    text = repr((CHANGES, SCREENING, CONFIRMING, behaviour(("planner=compass",))))
     return sha256(text.encode()).hexdigest()[:16]

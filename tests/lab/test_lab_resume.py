@@ -220,10 +220,19 @@ def test_a_run_of_another_version_is_not_gone_on_with(compass, finished):
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert f"here: cannot be resumed: another version wrote it (numpy 1.0, not {numpy})" in err
     assert tables(Path("here")) == before
-    older = summary("here")
-    del older["versions"]  # as before versions were noted
-    write_summary(Path("here"), older)
-    assert compass(*again)[0] == 0
+
+
+def test_a_run_of_another_behaviour_is_made_again(compass, finished):
+    again = (*finished, "resume=true")
+    written = summary("here")
+    before = {key: written[key] for key in written if key != "behaviour"}
+    for stale, told in ((before, "before"), (before | {"behaviour": {"world": 0}}, "world 0")):
+        write_summary(Path("here"), stale | {"queries": -1})
+        status, out, err = compass(*again)
+        assert (status, err) == (0, "")
+        assert f"its behaviour was {told}" in out
+        assert summary("here")["queries"] == written["queries"]
+    assert "nothing to do" in compass(*again)[1]
 
 
 @pytest.mark.usefixtures("finished")

@@ -19,7 +19,6 @@ from lab.analysis.sizing import demand, limited_gpus
 from lab.analysis.statistics import estimate
 from lab.reporting.markdown import estimated
 from lab.run_cache.jobs import Job
-from lab.run_cache.keys import fingerprint, imported
 from studies import page
 from studies.__main__ import main
 from studies.common import scenes, store
@@ -257,18 +256,6 @@ def test_a_key_knows_what_a_result_depends_on() -> None:
         Job((*RUN[:-1], "planner=greedy"), 0, totals),
     ]
     assert len({job.key, *(other.key for other in others)}) == 5
-
-
-def test_fingerprints_follow_imports() -> None:
-    assert "planners.compass.profiling.profiler" in imported("studies.probes.profiling_probe")
-    assert fingerprint(["planners.baselines.videostorm"]) != fingerprint(
-        ["planners.reference.greedy"]
-    )
-    assert fingerprint(["planners.reference.greedy", "sim.clock"]) == fingerprint(
-        ["planners.reference.greedy"]
-    )
-    with pytest.raises(ValueError, match="no such module"):
-        fingerprint(["planners.nothing"])
 
 
 def test_demand_at_full_quality_is_more_than_the_least() -> None:

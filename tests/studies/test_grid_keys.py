@@ -3,10 +3,7 @@
 from pathlib import Path
 from shutil import copytree
 
-import pytest
-
 import scenarios
-from lab import version
 from lab.run_cache import keys as run_keys
 from lab.run_cache.jobs import Job
 from studies.common.measures import totals
@@ -36,22 +33,37 @@ def test_a_run_is_made_anew_where_a_table_in_a_directory_has_changed(tmp_path: P
     before = key(named)
     for changed in (tables / "clips.csv", tables / "further.parquet"):
         changed.write_bytes((changed.read_bytes() if changed.exists() else b"") + b"\n")
-        run_keys.code.cache_clear()
+        run_keys.behaviour.cache_clear()
         assert key(named) != before
         before = key(named)
     (tables / "notes.txt").write_text("Measured in May.")
-    run_keys.code.cache_clear()
+    run_keys.behaviour.cache_clear()
     assert key(named) == before
 
 
-@pytest.mark.parametrize("name", ["compass-sim", "python", *version.DECISIVE])
-def test_a_run_is_made_anew_by_other_versions(name: str, monkeypatch) -> None:
-    before, installed = key(), version.versions()
-    monkeypatch.setattr(version, "versions", lambda: {**installed, name: "0.0"})
-    assert key() != before
+def test_a_run_is_made_anew_by_another_version_of_the_world_or_the_planner(monkeypatch) -> None:
+    before = key()
+    for place in ("lab.behaviour.WORLD", "planners.StaticPlan.behaviour"):
+        with monkeypatch.context() as changed:
+            changed.setattr(place, 1_000)
+            run_keys.behaviour.cache_clear()
+            assert key() != before
+    run_keys.behaviour.cache_clear()
+    with monkeypatch.context() as changed:
+        changed.setattr("planners.Greedy.behaviour", 1_000)
+        assert key() == before
 
 
-def test_a_run_of_another_processor_is_kept(monkeypatch) -> None:
-    before, installed = key(), version.versions()
-    monkeypatch.setattr(version, "versions", lambda: {**installed, version.BLAS: "another"})
-    assert key() == before
+def test_a_planner_without_a_version_is_known_by_its_source(folder: Path) -> None:
+    """One that extends a shipped planner depends on that one's version, too."""
+
+    def of(comment: str) -> str:
+        (folder / "own.py").write_text(
+            f"from planners import Greedy  # {comment}\nclass Mine(Greedy): pass\n"
+        )
+        run_keys.behaviour.cache_clear()
+        return Job((*SCENE[:-1], "planner._target_=own.Mine"), 0, totals).key
+
+    assert of("one") == of("one") != of("other")
+    mine = run_keys.behaviour((*SCENE[:-1], "planner._target_=own.Mine"))
+    assert '"Greedy": 1' in mine

@@ -118,8 +118,6 @@ def add_atlas(add: Add, tools: Any) -> None:
     atlas.add_argument("--reversals", action="store_true", help=words)
     words = "rerun N random cells at full length, and compare verdicts"
     atlas.add_argument("--rerun", type=whole, metavar="N", help=words)
-    words = "reuse runs of an atlas of other code, of planners for which this code repeats a sample"
-    atlas.add_argument("--from", type=Path, dest="earlier", metavar="DIR", help=words)
     words = "seed of the design (0)"
     atlas.add_argument("--design-seed", type=whole, default=0, metavar="N", help=words)
     words = "parallel cells (one per core)"
