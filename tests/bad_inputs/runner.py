@@ -193,10 +193,13 @@ def wrong(chosen: list[Group]) -> Iterator[str]:
             for case in group.cases:
                 shutil.copytree(template, directory)
                 answer = run(_words(case.command, group.base), directory)
-                shutil.rmtree(directory)
                 said = answer.err.replace(f"{directory}/", "").replace(str(SAMPLES), "SAMPLES")
-                if found := ", ".join(faults(case, answer._replace(err=said))):
-                    yield f"[{group.name}] {case.command}: {case.kind}: {found}\n{said}"
+                found = list(faults(case, answer._replace(err=said)))
+                if KINDS[case.kind].status == (2,) and _files(directory) != _files(template):
+                    found.append("changes files")
+                shutil.rmtree(directory)
+                if found:
+                    yield f"[{group.name}] {case.command}: {case.kind}: {', '.join(found)}\n{said}"
 
 
 def run(words: list[str], directory: Path) -> Answer:
@@ -243,6 +246,15 @@ def _write(directory: Path, texts: Mapping[str, str | None]) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
+
+
+def _files(directory: Path) -> dict[str, int]:
+    """Return the sizes of files, by path."""
+    return {
+        str(path.relative_to(directory)): path.stat().st_size
+        for path in directory.rglob("*")
+        if path.is_file() and path.parent.name != "__pycache__"
+    }
 
 
 def _words(command: str, base: list[str]) -> list[str]:

@@ -79,19 +79,15 @@ DECLARATION = {
     },
     "tiers": {"fast": {"latency_s": 1.0, "accuracy_of_best": 0.9}, "any": {"weight": 2.0}},
 }
-DELETE = "(taken away)"
 
 
 def declare(tables, change=None, **keys):
-    """Build the application above with a value changed, by its path; DELETE takes a key away."""
+    """Build the application above with a value changed, by its path."""
     node = copy.deepcopy(DECLARATION) | {"tables": str(tables)}
     for path, value in {**(change or {}), **keys}.items():
         *parents, last = path.split(".")
         at = node
         for one in parents:
             at = at[one]
-        if value is DELETE:
-            del at[last]
-        else:
-            at[last] = value
+        at[last] = value
     return DeclaredApplication(**node)
