@@ -1,14 +1,26 @@
-"""How Sphinx builds the site: ``python3 tasks.py docs``."""
+"""How Sphinx builds the site: ``python3 tasks.py docs``.
 
+MyST-NB executes pages of the kind ``file_format: mystnb``, each in an empty directory. What they
+showed is kept in the user's cache, until their code or a behaviour version changes.
+COMPASS_SMOKE=1 in the environment makes long pages short.
+"""
+
+import os
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+from platformdirs import user_cache_dir
 from pygments.lexers.special import TextLexer
 
+from lab.behaviour import shipped
 from lab.version import __version__
 
 project = "compass-sim"
 copyright = "the authors of compass-sim, Apache-2.0"
 version = release = __version__
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx_reredirects",
@@ -17,6 +29,19 @@ exclude_patterns = ["_build", "examples"]
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 4
+
+_decides = f"{shipped()} {os.environ.get('COMPASS_SMOKE')}"
+nb_execution_mode = "cache"
+nb_execution_cache_path = str(
+    Path(user_cache_dir("compass-sim"), "pages", sha256(_decides.encode()).hexdigest()[:12])
+)
+nb_execution_in_temp = True
+nb_execution_raise_on_error = True
+nb_execution_show_tb = True
+nb_execution_timeout = 900  # seconds for a cell; the first simulation compiles
+nb_merge_streams = True  # the kernel flushes what is printed at random times
+nb_output_stderr = "remove"  # such as "compiling code at its first use"
+suppress_warnings = ["mystnb.unknown_mime_type"]  # a page shows another form of such an output
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
@@ -79,5 +104,7 @@ html_extra_path = ["figures/animation.html"]  # the page on the app has it in a 
 
 
 def setup(app: object) -> None:
-    """Let blocks of ``csv`` be shown as plain text: Pygments has no lexer for it."""
+    """Set what pages are executed with, and show ``csv``, which Pygments lacks, as plain text."""
+    programs = Path(sys.executable).parent  # such as compass-lab, for cells that run commands
+    os.environ |= {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "100"}
     app.add_lexer("csv", TextLexer)
