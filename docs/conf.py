@@ -6,15 +6,18 @@ COMPASS_SMOKE=1 in the environment makes long pages short.
 """
 
 import os
+import re
 import sys
 from hashlib import sha256
 from pathlib import Path
 
+import jupytext
 from platformdirs import user_cache_dir
 from pygments.lexers.special import TextLexer
 
 from lab.behaviour import shipped
 from lab.version import __version__
+from notebooks.course import build
 
 project = "compass-sim"
 copyright = "the authors of compass-sim, Apache-2.0"
@@ -103,8 +106,26 @@ html_copy_source = False
 html_extra_path = ["figures/animation.html"]  # the page on the app has it in a frame
 
 
+def write_notebooks() -> None:
+    """Write the notebooks and the students' notebooks of the course as pages to be executed."""
+    here = Path(__file__).parent
+    notebooks = {path.stem: jupytext.read(path) for path in build.HERE.parent.glob("[0-9]*.py")}
+    course = {name: build.page(name) for name in build.names()}
+    for folder, made in ("notebooks", notebooks), ("course", course):
+        for name, notebook in made.items():
+            notebook.metadata = {
+                "kernelspec": build.KERNEL,
+                "jupytext": {"cell_metadata_filter": "tags,-all"},
+            }
+            text = jupytext.writes(notebook, fmt="md:myst")
+            text = text.replace(f"({build.DRIFT}.ipynb)", f"(../notebooks/{build.DRIFT_TEXT}.md)")
+            text = re.sub(r"\]\((\w+)\.ipynb\)", r"](\1.md)", text).replace("](../docs/", "](../")
+            (here / folder / f"{name}.md").write_text(text, encoding="utf-8")
+
+
 def setup(app: object) -> None:
     """Set what pages are executed with, and show ``csv``, which Pygments lacks, as plain text."""
     programs = Path(sys.executable).parent  # such as compass-lab, for cells that run commands
     os.environ |= {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "100"}
     app.add_lexer("csv", TextLexer)
+    write_notebooks()

@@ -128,7 +128,7 @@ def what_if(model="resnet50", cut="7 x 1g", per_s=2000, max_batch=4, wait_ms=0.0
 # **Predict**, then move the sliders: with the card cut in seven, how many requests a second can be
 # served in 60 ms? Do larger batches help? Does it help to wait for batches to fill?
 
-# %% tags=["no-page-output"]
+# %% tags=["remove-output"]
 ipywidgets.interact(
     what_if,
     model=["resnet50", "vgg19", "bert"],
@@ -302,7 +302,7 @@ plt.show()
 # **Predict.** With half of the users, does the share of time in which SLOs are met double? Move
 # the slider of arrivals to see.
 
-# %% tags=["no-page-output"]
+# %% tags=["remove-output"]
 try:
     from lab.app.notebook import page
 except ImportError:

@@ -103,7 +103,7 @@ def test_pages_count_the_applications_and_notebooks_that_there_are():
     for text in (readme, page):
         counts = re.findall(r"\b(\w+) (?:compound-AI )?applications\b", text)
         assert {WORDS.get(each.lower()) for each in counts} - {None} == {len(described)}
-    notebooks = list((root / "notebooks").glob("[0-9]*_*.ipynb"))
+    notebooks = list((root / "notebooks").glob("[0-9]*_*.py"))
     [count] = re.findall(r"(\w+) notebooks, from first steps", readme)
     assert WORDS[count] == len(notebooks)
 

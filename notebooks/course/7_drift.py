@@ -45,7 +45,7 @@ plt.show()
 # The animation shows the run with drift. Move the time to just before 300 s, press play, and see which
 # dots change their colour. A click on a dot shows details of its query.
 
-# %% tags=["no-page-output"]
+# %% tags=["remove-output"]
 animated(result)
 
 # %% [markdown]

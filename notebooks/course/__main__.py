@@ -1,7 +1,6 @@
-"""Make the course's notebooks, pages and slides from their texts.
+"""Make the course's notebooks and slides from their texts.
 
     python -m notebooks.course release        the students' notebooks, which the wheel carries
-    python -m notebooks.course pages          their pages of the documentation, executed
     python -m notebooks.course source DIR     the instructor's, with solutions, for nbgrader
     python -m notebooks.course slides DIR     slides (HTML) of each notebook, executed
 
@@ -13,7 +12,6 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 
 from lab.common.errors import choices
-from notebooks import missing
 
 
 def main(arguments: list[str]) -> int:
@@ -23,14 +21,16 @@ def main(arguments: list[str]) -> int:
         description=__doc__,
         formatter_class=RawDescriptionHelpFormatter,
     )
-    parser.add_argument("what", choices=("release", "pages", "source", "slides"))
+    parser.add_argument("what", choices=("release", "source", "slides"))
     parser.add_argument("directory", nargs="?", type=Path, metavar="DIR", help="of source, slides")
     parser.add_argument("--only", metavar="NAME", help="one notebook; all by default")
     options = parser.parse_args(arguments)
     try:
         from notebooks.course import build, shown
     except ModuleNotFoundError as error:
-        return missing(error)
+        advice = "it comes with the extra test: pip install '.[test]'"
+        print(f"notebooks.course: {error.name} is not installed; {advice}", file=sys.stderr)
+        return 2
     known = build.names()
     if options.only is not None and options.only not in known:
         sentence = f"--only={options.only}: there is no such notebook"
@@ -47,9 +47,7 @@ def main(arguments: list[str]) -> int:
         print(f"{options.what}: {folder}: {error.strerror}", file=sys.stderr)
         return 2
     for name in known if options.only is None else [options.only]:
-        if options.what == "pages":
-            print(shown.write_page(name))
-        elif options.what == "slides":
+        if options.what == "slides":
             print(shown.write_slides(name, folder))
         else:
             made = build.released(name) if options.what == "release" else build.source(name)

@@ -13,9 +13,9 @@ import nbformat
 from nbformat import NotebookNode
 
 import lab.course
-from notebooks import _pairs
 
 HERE = Path(__file__).parent
+KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 RELEASED = Path(lab.course.__file__).parent / "released"
 STUB = "# YOUR CODE HERE\nraise NotImplementedError()"
 DRIFT = "drift_and_replanning"
@@ -34,20 +34,17 @@ def names() -> list[str]:
 
 def source(name: str) -> NotebookNode:
     """Return the instructor's notebook of a text: with solutions and hidden tests."""
-    read = jupytext.reads((HERE / f"{name}.py").read_text(encoding="utf-8"), fmt="py:percent")
     cells: list[NotebookNode] = []
-    for cell in read.cells:
+    for cell in jupytext.read(HERE / f"{name}.py", fmt="py:percent").cells:
         step = cell.metadata.pop("step", None)
         if step is None:
             cells += _sections(cell)
             continue
         cell.metadata["nbgrader"] = _metadata(f"answer-{step}", solution=True)
         cells += [cell, _hint_cell(step), _grade_cell(step, _defined(cell.source))]
-    made = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": dict(_pairs.KERNEL)})
-    for number, cell in enumerate(made.cells):
-        cell["id"] = f"cell-{number}"  # A random identifier would differ each time.
+    made = _numbered(cells)
+    for cell in made.cells:
         cell.metadata["slideshow"] = {"slide_type": _slide(cell)}
-    made["nbformat"], made["nbformat_minor"] = 4, 5
     return made
 
 
@@ -58,6 +55,14 @@ def released(name: str) -> NotebookNode:
         if cell.cell_type == "code":
             cell.source = _without(cell.source, "SOLUTION", STUB)
             cell.source = _without(cell.source, "HIDDEN TESTS", "").rstrip("\n")
+    return made
+
+
+def page(name: str) -> NotebookNode:
+    """Return the students' notebook such that it runs: checks only tell that there is no answer."""
+    made = released(name)
+    for cell in made.cells:
+        cell.source = cell.source.replace("\nassert feedback", "")
     return made
 
 
@@ -73,7 +78,7 @@ def solved(name: str) -> NotebookNode:
 
 def drift() -> NotebookNode:
     """Return the notebook `DRIFT`, without links to files that students do not have."""
-    made = _pairs.notebook(DRIFT_TEXT)
+    made = _numbered(jupytext.read(HERE.parent / f"{DRIFT_TEXT}.py", fmt="py:percent").cells)
     for cell in made.cells:
         if cell.cell_type == "markdown":
             cell.source = re.sub(r"\[([^]]*)\]\((?:\d\d_|\.\./)[^)]*\)", r"\1", cell.source)
@@ -89,6 +94,13 @@ def write(notebook: NotebookNode, path: Path) -> Path:
     """Write a notebook to its file, and return that."""
     path.write_text(written(notebook), encoding="utf-8")
     return path
+
+
+def _numbered(cells: list[NotebookNode]) -> NotebookNode:
+    """Return a notebook whose cells have numbers as identifiers; random ones would change."""
+    for number, cell in enumerate(cells):
+        cell["id"] = f"cell-{number}"
+    return nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": dict(KERNEL)})
 
 
 def _without(code: str, region: str, instead: str) -> str:

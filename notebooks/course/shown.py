@@ -1,39 +1,14 @@
-"""The course's notebooks as pages of the documentation, and as slides."""
+"""The course's notebooks as slides."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from nbclient import NotebookClient
 from nbconvert import SlidesExporter
 from nbformat import NotebookNode
 from traitlets.config import Config
 
-from notebooks import _pages
 from notebooks.course import build
-
-PAGES = _pages.PAGES.parent / "course"
-
-
-def executed(name: str) -> NotebookNode:
-    """Return the students' notebook, executed; checks find that there is no answer yet."""
-    made = build.released(name)
-    for cell in made.cells:
-        if "nbgrader" in cell.metadata:
-            cell.metadata["tags"] = ["raises-exception"]
-    _pages.execute_notebook(made)
-    for cell in made.cells:
-        if cell.cell_type == "code":
-            cell.outputs = [each for each in cell.outputs if each.output_type != "error"]
-    return made
-
-
-def write_page(name: str) -> Path:
-    """Write the page of a notebook, with its figures in a directory next to it."""
-    source = f"*The notebook `{name}.ipynb`, which `python -m lab.course DIRECTORY` copies.*"
-    made = executed(name)
-    for cell in made.cells:  # the notebook of the project has its page elsewhere
-        cell.source = cell.source.replace(
-            f"]({build.DRIFT}.ipynb)", f"](../notebooks/{build.DRIFT_TEXT}.md)"
-        )
-    return _pages.write_to(PAGES, name, made, source)
 
 
 def slides(notebook: NotebookNode, title: str) -> str:
@@ -51,6 +26,10 @@ def slides(notebook: NotebookNode, title: str) -> str:
 
 def write_slides(name: str, folder: Path) -> Path:
     """Write the slides of a notebook, executed: its text, code and figures."""
+    made = build.page(name)
+    with TemporaryDirectory() as empty:
+        resources = {"metadata": {"path": empty}}
+        NotebookClient(made, timeout=900, resources=resources, coalesce_streams=True).execute()
     path = folder / f"{name}.slides.html"
-    path.write_text(slides(executed(name), name), encoding="utf-8")
+    path.write_text(slides(made, name), encoding="utf-8")
     return path

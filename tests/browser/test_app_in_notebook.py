@@ -1,11 +1,14 @@
 """Notebook 04 with Panel: the app's page is shown, and answers moves without a server."""
 
 import re
+from pathlib import Path
 
+import jupytext
 import nbformat
 import pytest
+from nbclient import NotebookClient
 
-from notebooks import _pages, _pairs
+ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.browser
 
@@ -36,14 +39,15 @@ app
 """
 
 
-def test_the_page_in_the_notebook_answers_moves():
-    made = _pairs.notebook("04_what_if")
+def test_the_page_in_the_notebook_answers_moves(tmp_path):
+    made = jupytext.read(ROOT / "notebooks" / "04_what_if.py")
     [shows] = [one for one in made.cells if "from lab.app.notebook import page" in one.source]
-    page = (_pages.PAGES.parent / "how_to" / "the_app.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "how_to" / "the_app.md").read_text(encoding="utf-8")
     [documented] = re.findall(r"^```python\n(.*?)^```$", page, re.S | re.M)
     shown = [shows, *(nbformat.v4.new_code_cell(code) for code in (documented, MOVED))]
     made.cells = [made.cells[1], *shown]
-    _pages.execute_notebook(made)
+    resources = {"metadata": {"path": tmp_path}}
+    NotebookClient(made, timeout=900, resources=resources, coalesce_streams=True).execute()
     for one in shown:
         assert not [each for each in one.outputs if each.output_type == "stream"]
         kinds = {kind for each in one.outputs for kind in each.get("data", {})}

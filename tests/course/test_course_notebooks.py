@@ -88,28 +88,6 @@ def test_no_solution_is_in_what_is_installed():
                 assert "HIDDEN" not in text
 
 
-def python(text):
-    """Return the blocks of Python in a Markdown text."""
-    return [each.strip("\n") for each in re.findall(r"^```python\n(.*?)^```$", text, re.S | re.M)]
-
-
-@pytest.mark.parametrize("name", build.names())
-def test_the_page_is_of_this_code_and_shows_figures(name):
-    """If this fails, run ``python -m notebooks.course pages --only NAME``, and look at it."""
-    page = (DOCS / f"{name}.md").read_text(encoding="utf-8")
-    cells = build.released(name).cells
-    assert python(page) == [
-        code
-        for cell in cells
-        for code in ([cell.source] if cell.cell_type == "code" else python(cell.source))
-    ]
-    shown = re.findall(r"!\[figure\]\((.*?)\)", page)
-    assert shown
-    folder = DOCS / f"{name}_files"
-    assert sorted(shown) == sorted(f"{folder.name}/{each.name}" for each in folder.glob("*"))
-    assert page.count("no answer yet") == page.count("feedback = check(")
-
-
 def test_students_copy_the_notebooks_and_keep_their_work(tmp_path, capsys):
     assert copy([str(tmp_path)]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == f"to open them: jupyter lab {tmp_path}"
@@ -128,7 +106,7 @@ def test_students_copy_the_notebooks_and_keep_their_work(tmp_path, capsys):
     [
         (["source"], "source: it needs a directory"),
         (["release", "there"], "release: it takes no directory"),
-        (["pages", "--only", "1_statoin"], "did you mean '1_station'"),
+        (["release", "--only", "1_statoin"], "did you mean '1_station'"),
         (["slides", f"{__file__}/there"], "there: Not a directory"),
     ],
 )

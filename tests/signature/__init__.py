@@ -1,0 +1,1 @@
+"""The signature: a few numbers of short runs that touch every mechanism, and what they tell."""
