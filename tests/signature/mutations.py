@@ -47,6 +47,7 @@ class Mutation:
     module: str  # path of its file
     before: str  # the line, without indentation
     after: str
+    harmless: bool = False  # it decides nothing about a run
 
     def source(self) -> str:
         """Return the text of the module with the change; the line must be there once."""
@@ -178,4 +179,4 @@ def _skipped(tree: ast.Module) -> Iterator[ast.AST]:
 def listed() -> list[Mutation]:
     """Return the mutations of ``mutations.toml``."""
     found = tomllib.loads(FILE.read_text(encoding="utf-8"))["mutation"]
-    return [Mutation(each["module"], each["before"], each["after"]) for each in found]
+    return [Mutation(**each) for each in found]
