@@ -66,7 +66,12 @@ SCENES = {
     ),
     "speech on free boards": Scene(
         SMALL + "profiling=free switching=free network=replayed " + DRIFT,
-        ("compass", "jellybean", "ilp"),
+        ("compass", "compass_cold", "jellybean", "ilp"),
+    ),
+    "speech on shared links": Scene(
+        SMALL
+        + "data_plane=events network=lte network.discipline=processor_sharing workload.rate=0.15",
+        ("cheapest_feasible",),
     ),
     "tracking": Scene(TRACKING + "horizon_s=900 drift=mps_fault", ("compass", "infaas")),
     "tracking on idle instances": Scene(
@@ -85,6 +90,7 @@ SCENES = {
         "network.capacity=speed_tests drift=machine_failure",
         ("jellybean", "compass_15s"),
     ),
+    "chat on events": Scene(CHAT + "data_plane=events horizon_s=200", ("jellybean",)),
     "captioning": Scene(
         HOURS + "experiment=captioning_hours planner.budget_s=600 drift=rate_surge",
         ("cheapest_feasible", "compass"),
