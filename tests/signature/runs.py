@@ -57,7 +57,15 @@ DRIFT = (
 SCENES = {
     "speech": Scene(
         SMALL + "workload.rate=0.15 requests=true",
-        ("static_plan", "cheapest_feasible", "videostorm", "greedy", "compass", "vulcan"),
+        (
+            "static_plan",
+            "cheapest_feasible",
+            "videostorm",
+            "greedy",
+            "compass",
+            "compass_cold",
+            "vulcan",
+        ),
     ),
     "speech on events": Scene(
         SMALL + "data_plane=events network=wifi cluster.discipline=edf cluster.shed_late=true "
@@ -66,7 +74,7 @@ SCENES = {
     ),
     "speech on free boards": Scene(
         SMALL + "profiling=free switching=free network=replayed " + DRIFT,
-        ("compass", "compass_cold", "jellybean", "ilp"),
+        ("compass", "jellybean", "ilp"),
     ),
     "speech on shared links": Scene(
         SMALL
@@ -90,7 +98,7 @@ SCENES = {
         "network.capacity=speed_tests drift=machine_failure",
         ("jellybean", "compass_15s"),
     ),
-    "chat on events": Scene(CHAT + "data_plane=events horizon_s=200", ("jellybean",)),
+    "chat on events": Scene(CHAT + "data_plane=events workload.rate=0.05", ("static_plan",)),
     "captioning": Scene(
         HOURS + "experiment=captioning_hours planner.budget_s=600 drift=rate_surge",
         ("cheapest_feasible", "compass"),
