@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 FILE = Path(__file__).with_name("mutations.toml")
 COUNT, SEED = 40, 65
-LIMIT_S = 600
+LIMIT_S = 200
 PLACE = "COMPASS_MUTATION"
 """The environment variable that gives a child process the module and the file of its mutation."""
 
@@ -47,7 +47,7 @@ class Mutation:
     module: str  # path of its file
     before: str  # the line, without indentation
     after: str
-    harmless: bool = False  # it decides nothing about a run
+    harmless: bool = False  # it decides nothing about the runs of the signature
 
     def source(self) -> str:
         """Return the text of the module with the change; the line must be there once."""
