@@ -7,7 +7,10 @@
     python3 tasks.py app-test              set up with [app], and test the app in a browser
     python3 tasks.py course-test           set up with nbgrader, and grade the course's notebooks
     python3 tasks.py lint                  set up, and run linter, type checker and layers
-    python3 tasks.py docs                  set up, and build the site into docs/_build
+    python3 tasks.py docs                  set up, check facts, and build the site into docs/_build
+    python3 tasks.py renew [--check]       set up, and bring facts, pages and the signature up to
+                                           date, or only check them
+    python3 tasks.py renew evidence [--hours H]   renew evidence, or go on with it
     python3 tasks.py lock [UV OPTION ...]  pin packages for pyproject.toml (--upgrade: the newest),
                                            and list their licences
     python3 tasks.py sbom                  list the environment's packages in dist/sbom.json
@@ -31,6 +34,7 @@ BIN = ENVIRONMENT / SCRIPTS
 SUPPLY = ENVIRONMENT / "supply"
 """An environment of its own, so that the tools of `lock` and `sbom` are not in what they list."""
 REQUIREMENTS = ROOT / "requirements"
+RENEW = ("python", "-m", "studies.facts.renew")
 SDIST_ONLY = "antlr4-python3-runtime"
 """The one package that is built here; of all others, wheels are installed, which run no code."""
 LOCKS = {
@@ -66,7 +70,9 @@ def main(arguments: list[str]) -> int:
             ("mypy",),
             ("lint-imports",),
         ],
+        "renew": [(*RENEW, *rest)],
         "docs": [
+            (*RENEW, "--check"),
             ("sphinx-build", "-W", "--keep-going", "-n", "-q", "-b", "html", "docs", "docs/_build"),
         ],
     }
@@ -80,7 +86,9 @@ def main(arguments: list[str]) -> int:
             file=sys.stderr,
         )
         return 2
-    set_up(command if command in LOCKS else "test")
+    served = ["slow"] if "evidence" in rest else []
+    for need in {"renew": ["docs", *served]}.get(command, [command]):
+        set_up(need if need in LOCKS else "test")
     for step in steps[command]:
         print("+", *step, flush=True)
         if status := call(BIN / step[0], *step[1:]):

@@ -9,6 +9,7 @@ from pkgutil import iter_modules
 from typing import Any
 
 import benchmarks
+from lab.behaviour import BEFORE, shipped, told
 from lab.common.errors import choices
 from lab.reporting.render import render
 
@@ -45,7 +46,8 @@ def main(arguments: list[str]) -> int:
     print(figures)
     if keep:
         RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{arguments[0]}.json").write_text(figures + "\n", encoding="utf-8")
+        made = json.loads(figures) | {"behaviour": told(shipped())}
+        (RESULTS / f"{arguments[0]}.json").write_text(json.dumps(made) + "\n", encoding="utf-8")
     return 0
 
 
@@ -56,7 +58,12 @@ def page() -> str:
         for path in sorted(RESULTS.glob("*.json"))
     }
     shown = [
-        (name, (import_module(f"benchmarks.{name}").__doc__ or "").strip(), list(_tables(figures)))
+        (
+            name,
+            (import_module(f"benchmarks.{name}").__doc__ or "").strip(),
+            figures.get("behaviour", BEFORE),
+            list(_tables(figures)),
+        )
         for name, figures in kept.items()
     ]
     return render("benchmarks.md.jinja", "benchmarks", kept=kept, benchmarks=shown).rstrip() + "\n"
@@ -67,7 +74,7 @@ def _tables(figures: dict[str, Any]) -> Iterator[tuple[list[str], list[list[str]
     single = {
         key: value
         for key, value in figures.items()
-        if key != "benchmark" and not isinstance(value, list | dict)
+        if key not in ("benchmark", "behaviour") and not isinstance(value, list | dict)
     }
     if single:
         yield ["figure", "value"], [[key, _text(value)] for key, value in single.items()]

@@ -28,7 +28,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_reredirects",
 ]
-exclude_patterns = ["_build", "examples"]
+exclude_patterns = ["_build", "jupyter_execute", "examples"]
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 4

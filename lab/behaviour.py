@@ -54,7 +54,7 @@ def told(*versions: Any) -> str:
     """
     seen = _seen(versions)
     parts = [f"{name} {' and '.join(numbers)}" for name, numbers in seen.items()]
-    return BEFORE if seen == {"world": [BEFORE]} else ", ".join(parts)
+    return BEFORE if seen in ({}, {"world": [BEFORE]}) else ", ".join(parts)
 
 
 def difference(versions: Iterable[Any]) -> str:

@@ -42,6 +42,7 @@ SCENARIO = ["experiment=speech_small", f"horizon_s={HORIZON_S}"]
 cheap = run([*SCENARIO, "planner=cheapest_feasible"], directory=RESULTS / "cheapest_feasible")
 for key in ("queries", "active_queries_mean", "service_goodput_mean", "slo_met_fraction"):
     print(f"{key:>22}: {cheap.summary[key]:.3g}")
+assert SMOKE or cheap.summary["slo_met_fraction"] < 0.2  # as the text below says
 
 # %% [markdown]
 # `service_goodput_mean` is *service goodput*: how many users, on average over time, had their whole
@@ -154,6 +155,8 @@ for result in (cheap, storm):
         f"{one['planner']:>18}: {one['service_goodput_mean']:5.2f} of "
         f"{one['active_queries_mean']:.2f} users served well, ${one['deployment_cost_usd']:.2f}"
     )
+for key in ("service_goodput_mean", "deployment_cost_usd"):
+    assert SMOKE or storm.summary[key] > cheap.summary[key]  # as the text below says
 
 # %% [markdown]
 # The figures of a run can also be drawn for two planners together. `draw_comparison` drew five

@@ -187,9 +187,8 @@ plt.show()
 # idle. At large batches the partitions are closer, because one batch of ResNet-50 or VGG-19 keeps
 # the whole card busy; BERT never does. (`3 x 2g` and `2 x 3g` leave one compute slice unused.)
 #
-# But a user waits longer for a batch of 64 on one of seven instances than for a batch of 64 on the
-# whole card: it takes 2.5 (BERT) to 6 times (VGG-19) as long. What counts is throughput *within a
-# bound on latency*.
+# But a user waits several times longer for a batch of 64 on one of seven instances than for a batch
+# of 64 on the whole card. What counts is throughput *within a bound on latency*.
 #
 # ## The best cut for a bound
 #
@@ -294,12 +293,11 @@ for (name,), part in shared.group_by("instance", maintain_order=True):
 
 # %% [markdown]
 # It depends on how much of the instance one process leaves idle. On one slice, ResNet-50 leaves
-# next to nothing idle. Two processes serve 6 % more than one, and five serve 4 % more. Latency
-# grows nearly in proportion to their number. BERT leaves a part of its slice idle. Two processes
-# serve 30 % more, and five serve 56 % more, but with five each batch takes three times as long. On
-# the whole card, one process leaves most of the card idle. A second process doubles throughput at
-# the same latency, and further ones add to it until the card is full. MPS gains most where a single
-# process cannot fill an instance.
+# next to nothing idle. More processes serve hardly more, and latency grows nearly in proportion to
+# their number. BERT leaves a part of its slice idle. Two processes serve more, and five more still,
+# but each batch takes longer. On the whole card, one process leaves most of the card idle. A second
+# process doubles throughput at the same latency, and further ones add to it until the card is full.
+# MPS gains most where a single process cannot fill an instance.
 #
 # A process can also be limited to a share of the threads. What does a share cost?
 

@@ -288,6 +288,9 @@ rows = (
 )
 for drift, planner, met in rows.iter_rows():
     print(f"{drift:>17}  {planner:>9}: SLO met {met:.0%} of the time after the middle")
+met = {(drift, planner): met for drift, planner, met in rows.iter_rows()}
+for drift in rows["drift"].unique():
+    assert SMOKE or met[drift, "Careful"] < met[drift, "Watchful"] <= met["none", "Watchful"]
 
 # %% [markdown]
 # Reading telemetry seems to help even without drift: some plans were wrong from the start, because

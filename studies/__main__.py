@@ -10,6 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
+from lab.behaviour import shipped, told
 from lab.common.errors import InputError
 from lab.run_cache.jobs import CACHE, RunError, at_a_time
 from lab.runs.run_directory import write_aside
@@ -73,7 +74,11 @@ def _show(name: str, made: Made, options: Namespace) -> None:
     if name in BEYOND and reported and not options.quick and not options.planners:
         seeds = "" if options.seeds is None else f" --seeds {options.seeds[0]}"
         about = store.StudyHeader(
-            f"python -m studies {name}{seeds}", made.seeds, made.core_s, made.runs
+            f"python -m studies {name}{seeds}",
+            made.seeds,
+            made.core_s,
+            made.runs,
+            told(shipped()),
         )
         print(store.write(name, about, made.rows))
     print(*STUDIES[name].lines(made.frame), sep="\n")

@@ -110,6 +110,12 @@ def headline(found: pl.DataFrame, planners: tuple[str, ...]) -> str:
     )
 
 
+def kept_headline() -> str:
+    """Return the headline of the kept atlas."""
+    made = Atlas.kept(KEPT)
+    return headline(verdicts(made.frame, made.plan), made.plan.planners)
+
+
 def draw() -> list[Path]:
     """Draw the pictures of the page, and that of the page on planners; return their paths."""
     made = Atlas.kept(KEPT)

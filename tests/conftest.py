@@ -9,7 +9,6 @@ from functools import partial
 import pytest
 import scipy.linalg  # noqa: F401 -- limits hold for libraries that are loaded
 from hypothesis import HealthCheck, settings
-from pages import without_wall
 from threadpoolctl import threadpool_limits
 
 from sim.conformance.worlds import failing_world, overloaded_world, usual_world
@@ -33,28 +32,6 @@ settings.register_profile(
 settings.load_profile("quick")
 
 line_of(0)  # Compiles first, so that the notice is in no output that a test reads.
-
-
-def pytest_addoption(parser):
-    parser.addoption(
-        "--renew", action="store_true", help="write into the pages what their examples print now"
-    )
-
-
-@pytest.fixture
-def shows(request):
-    """Return a function that checks an output on a page; ``--renew`` writes the new one."""
-
-    def check(path, shown, printed):
-        before, now = without_wall(shown), without_wall(printed)
-        if now != before and request.config.getoption("--renew"):
-            page = path.read_text(encoding="utf-8")
-            assert page.count(shown) == 1
-            path.write_text(page.replace(shown, printed), encoding="utf-8")
-        else:
-            assert now == before
-
-    return check
 
 
 @pytest.fixture

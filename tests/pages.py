@@ -16,11 +16,6 @@ def commands(page):
     return [line for line in text.splitlines() if line.startswith("compass-")]
 
 
-def without_wall(output):
-    """Return the lines of an output, without the rows of wall-clock times."""
-    return [line for line in output.splitlines() if "wall time" not in line]
-
-
 def call(monkeypatch, command):
     """Run a command line in this process; it must succeed."""
     from lab.cli import simulate, tools

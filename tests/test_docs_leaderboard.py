@@ -15,7 +15,6 @@ from lab.leaderboard.submissions import find_submissions
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE = (DOCS / "how_to" / "running_a_leaderboard.md").read_text(encoding="utf-8")
 YAML, PYTHON = blocks(PAGE, "yaml"), blocks(PAGE, "python")
-BOARD = next(text for text in blocks(PAGE, "text") if "95 % interval" in text)
 
 
 def example(directory, **changes):
@@ -36,8 +35,6 @@ def test_the_example_is_complete(tmp_path):
     assert [each.name for each in submissions] == ["alice", "bob", "carol"]
     runs = len(found.regimes) * len(found.seeds) * (len(submissions) + len(found.baselines))
     assert f"makes {runs} runs" in PAGE
-    for each in submissions:
-        assert re.search(rf"│ {each.name} ", BOARD)
     assert "compass-lab check-planner alice." + re.findall(r"class (\w+)", PYTHON[0])[0] in PAGE
 
 
@@ -67,8 +64,4 @@ def test_the_example_runs(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "carol: 2 of 2 runs failed, the first in regime usual: one call of it took" in out
     assert not re.search(r"^(alice|bob): ", out, re.M)
-    heads = [line for line in out.splitlines() if "95 % interval" in line]
-    assert re.sub(r"\W+", " ", heads[0]) == re.sub(
-        r"\W+", " ", BOARD.splitlines()[1].replace("wifi", "")
-    )
     assert carol.exists()

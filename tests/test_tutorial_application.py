@@ -12,8 +12,7 @@ from scenarios.declaration import DeclaredApplication
 
 DOCS = Path(__file__).parent.parent / "docs"
 EXAMPLE = DOCS / "examples" / "document_reading"
-PATH = DOCS / "how_to" / "adding_an_application.md"
-PAGE = PATH.read_text(encoding="utf-8")
+PAGE = (DOCS / "how_to" / "adding_an_application.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(autouse=True)
@@ -50,12 +49,10 @@ def test_the_example_builds_and_its_tiers_can_be_met():
 
 
 @pytest.mark.parametrize("command", commands(PAGE))
-def test_commands_run(command, shows, monkeypatch, tmp_path, capsys):
+def test_commands_run(command, monkeypatch, tmp_path):
     call(monkeypatch, f"{command} figures=false hydra.run.dir={tmp_path / 'run'}")
     assert (tmp_path / "run" / "config.yaml").is_file()
     if command == commands(PAGE)[0]:
-        printed = capsys.readouterr().out.partition("results:")[0]
-        shows(PATH, blocks(PAGE, "text")[0], printed)
         summary = json.loads((tmp_path / "run" / "summary.json").read_text())
         assert summary["service_goodput_mean"] > 0.5 * summary["active_queries_mean"]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from lab.behaviour import BEFORE
 from lab.runs.run_directory import write_aside
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -15,12 +16,13 @@ RESULTS = Path(__file__).parents[1] / "results"
 
 @dataclass(frozen=True)
 class StudyHeader:
-    """How a study was run: command, seeds, core seconds and number of runs."""
+    """How a study was run: command, seeds, core seconds, number of runs, behaviour versions."""
 
     command: str
     seeds: int
     core_s: float  # core seconds of all its runs
     runs: int  # number of runs
+    behaviour: str = BEFORE  # as of `lab.behaviour.told`
 
 
 def write(name: str, about: StudyHeader, rows: Sequence[Mapping[str, Any]]) -> Path:

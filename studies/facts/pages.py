@@ -60,21 +60,15 @@ def percent(share: float, digits: int = 0) -> str:
 
 def say(template: str, *claims: bool) -> None:
     """Write a paragraph; see `text`."""
-    import cog
-
-    cog.outl(text(template, *claims))
+    print(text(template, *claims))
 
 
 def show(name: str, language: str = "text") -> None:
     """Write what a command printed; see `block`."""
-    import cog
-
-    cog.outl(block(name, language))
+    print(block(name, language))
 
 
 def table(*rows: tuple[str, ...]) -> None:
     """Write a table of Markdown; the first row is its head."""
-    import cog
-
     lines = ["| " + " | ".join(row) + " |" for row in rows]
-    cog.outl("\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]]))
+    print("\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]]))

@@ -1,6 +1,7 @@
 """The record of facts, ``docs/facts.json``: what each source gave, and of which versions."""
 
 import json
+import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -29,9 +30,18 @@ class Kept:
 
 def read() -> dict[str, Kept]:
     """Return what is kept, by source."""
-    if not FILE.exists():
-        return {}
-    return {name: Kept(**kept) for name, kept in json.loads(FILE.read_text("utf-8")).items()}
+    return _parsed(FILE.read_text("utf-8")) if FILE.exists() else {}
+
+
+def committed() -> dict[str, Kept]:
+    """Return what is kept in the last commit; nothing if that cannot be read."""
+    command = ["git", "show", f"HEAD:{FILE.relative_to(ROOT)}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return {} if done.returncode else _parsed(done.stdout)
+
+
+def _parsed(text: str) -> dict[str, Kept]:
+    return {name: Kept(**kept) for name, kept in json.loads(text).items()}
 
 
 def keep(name: str, kept: Kept) -> None:

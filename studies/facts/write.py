@@ -4,7 +4,8 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
-from cogapp import Cog, CogError, CogUserException
+from cogapp import Cog
+from cogapp.cogapp import CogError, CogUserException
 
 from lab.common.atomic_write import written_aside
 from lab.common.errors import InputError
@@ -30,6 +31,7 @@ def written(path: Path) -> str:
     """
     cog = Cog()
     cog.options.prologue = PROLOGUE
+    cog.options.print_output = True
     errors = io.StringIO()
     cog.set_output(stdout=errors, stderr=errors)
     place = path.relative_to(ROOT)

@@ -8,6 +8,7 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 
 from lab.analysis.paired import UNBOUNDED
+from lab.behaviour import shipped, told
 from lab.common.formatting import number
 from lab.reporting.render import data_uri, render
 from studies.common import regime
@@ -93,6 +94,7 @@ def page(
         ],
         regime=regime.line([scene for section in sections for scene in section.scenes]),
         judged=regime.told_apart(),
+        behaviour=told(shipped()),
         core_h=number(fsum(section.core_s for section in sections) / S_PER_HOUR, 2),
         looks=", ".join(map(str, LOOKS.seeds)),
         first_seed=FIRST_SEED,

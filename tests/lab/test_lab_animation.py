@@ -139,5 +139,3 @@ def test_the_page_of_the_documentation_is_drawn_by_this_code():
     text = (docs / "figures" / "animation.html").read_text(encoding="utf-8")
     assert export.code("animation.js") in text
     assert export.code("animation.css") in text
-    said = re.findall(r"of (\d+) kB", (docs / "how_to" / "the_app.md").read_text(encoding="utf-8"))
-    assert said == [f"{len(text.encode()) / 1e3:.0f}"]

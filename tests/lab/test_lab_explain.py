@@ -217,17 +217,14 @@ def test_no_word_is_cut_in_a_narrow_terminal(telling):
 
 
 @pytest.mark.slow
-def test_the_page_says_what_the_tool_says(compass_sim, capsys):
+def test_the_page_explains_each_part(compass_sim, capsys):
     page = (Path(__file__).parents[2] / "docs" / "how_to" / "explaining.md").read_text(
         encoding="utf-8"
     )
-    [simulate, explain] = re.findall(r"^compass-.*$", page, re.M)
+    [simulate, explain] = re.findall(r"^!(compass-.*)$", page, re.M)
     assert compass_sim(*shlex.split(simulate)[1:], "figures=false")[0] == 0
     assert main(shlex.split(explain)[1:]) == 0
     out = capsys.readouterr().out
-    words = " ".join(out.split())
-    for start in ("Query 36: ", "A plan is written as "):
-        assert re.search(rf"^{start}.*$", page, re.M)[0] in words
     titles = re.findall(r"^\| (\w[^|]*?) \| [^|]* \| `", page, re.M)
     assert len(titles) == 7
     for title in titles:

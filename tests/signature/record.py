@@ -95,9 +95,6 @@ class Record:
         if not moved:
             return
         planners = {key for _, versions in moved.values() for key in versions if key != "world"}
-        others = {
-            key for run in now.runs.values() for key in run.behaviour if key != "world"
-        } - planners
         for name, (names, _) in moved.items():
             changes = ", ".join(
                 f"{each} {self.runs[name].numbers.get(each)} -> {now.runs[name].numbers.get(each)}"
@@ -106,7 +103,7 @@ class Record:
             yield f"{name}: {changes}"
         if self.made_by != now.made_by:
             yield f"the record is of {_told(self.made_by)}; these runs are of {_told(now.made_by)}"
-        if "StaticPlan" in planners or not others:
+        if "StaticPlan" in planners:  # Its plan is fixed, so the world moved.
             yield "results of the world moved: raise WORLD in sim/behaviour.py"
         else:
             yield (

@@ -81,7 +81,9 @@ SCENES = {
         + "data_plane=events network=lte network.discipline=processor_sharing workload.rate=0.15",
         ("cheapest_feasible",),
     ),
-    "speech at a crowded edge": Scene(SMALL + "cluster=edge_only workload.rate=3", ("static_plan",)),
+    "speech at a crowded edge": Scene(
+        SMALL + "cluster=edge_only workload.rate=3", ("static_plan",)
+    ),
     "tracking": Scene(TRACKING + "horizon_s=900 drift=mps_fault", ("compass", "infaas")),
     "tracking on idle instances": Scene(
         TRACKING + "horizon_s=300 profiling=idle_instances cluster=edge_only switching=bare "

@@ -9,11 +9,10 @@ import polars as pl
 import pytest
 
 from lab.analysis.sequential import Looks
-from lab.atlas.advice import verdicts
 from lab.atlas.axes import design
 from lab.atlas.race import GOODPUT, PER_DOLLAR
 from lab.atlas.rerun import Again
-from lab.atlas.runs import ABOUT, RUNS, Atlas, Plan
+from lab.atlas.runs import ABOUT, RUNS, Plan
 from studies import atlas
 
 PLANNERS = ("compass", "greedy")
@@ -82,13 +81,6 @@ def test_the_picture_of_all_scenes_is_drawn_with_the_page(
     monkeypatch.setattr(atlas, "PICTURES", tmp_path / "drawn")
     assert tmp_path / "drawn" / "shares.png" in atlas.draw()
     assert (tmp_path / "drawn" / "shares.png").stat().st_size > 10_000
-
-
-def test_the_readme_has_the_headline_of_the_kept_atlas() -> None:
-    made = Atlas.kept(atlas.KEPT)
-    sentences = atlas.headline(verdicts(made.frame, made.plan), made.plan.planners)
-    readme = (Path(atlas.__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    assert sentences in " ".join(readme.split())
 
 
 def test_the_page_follows_from_the_kept_atlas() -> None:

@@ -42,7 +42,7 @@ def test_runs_are_made_anew_where_the_users_planner_or_table_has_changed(
         planner.write_text(f"from planners import Greedy\nclass Mine(Greedy): {number}\n")
         for cost in (1, 2):
             load_table("prices").with_columns(pl.col("price_usd_per_hour") * cost).write_csv(prices)
-            run_keys.code.cache_clear()
+            run_keys.behaviour.cache_clear()
             overrides = ("planner._target_=mine_own.Mine", f"tables.prices={prices}")
             keys.append(Job(overrides, 0, numbers).key)
     assert len(set(keys)) == 4
