@@ -1,8 +1,7 @@
 """Hints to the compiler and the processor for compiled loops over rows scattered in memory.
 
 Loops prefetch the data that later iterations will read (software pipelining). Hints do not change
-results. ``benchmarks/without.py`` measures the benefit of each hint: the data plane alone takes 1.4
-times as long without `prefetch`, and 1.2 times as long without `index`.
+results. ``benchmarks/without.py`` measures the benefit of each hint.
 """
 
 from collections.abc import Callable

@@ -1,9 +1,8 @@
 """Radix sort of integer keys, beginning with the least significant digit (Knuth, TAOCP 3, 5.2.5).
 
 Each pass is a distribution counting sort (Knuth, TAOCP 3, 5.2, algorithm D). The sort allocates no
-memory, because compiled code that does not count references cannot allocate any. With a shell sort
-instead of the radix sort, the data plane alone takes 1.6 times as long (see
-``benchmarks/without.py``).
+memory, because compiled code that does not count references cannot allocate any.
+``benchmarks/without.py`` compares it with a shell sort.
 """
 
 from scenarios.compiled import in_place, inlined
