@@ -49,7 +49,7 @@ def blocks(page):
 def commands(page):
     """Return the command lines of a page, those within sentences too; placeholders left out."""
     lines = [
-        line.strip()
+        line.strip().removeprefix("!").removesuffix(" 2> /dev/null")
         for language, text in blocks(page)
         if language in ("", "text", "{code-cell}")
         for line in text.replace("\\\n", " ").splitlines()

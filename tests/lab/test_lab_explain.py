@@ -221,7 +221,7 @@ def test_the_page_explains_each_part(compass_sim, capsys):
     page = (Path(__file__).parents[2] / "docs" / "how_to" / "explaining.md").read_text(
         encoding="utf-8"
     )
-    [simulate, explain] = re.findall(r"^compass-.*$", page, re.M)
+    [simulate, explain] = re.findall(r"^!(compass-.*) 2>", page, re.M)
     assert compass_sim(*shlex.split(simulate)[1:], "figures=false")[0] == 0
     assert main(shlex.split(explain)[1:]) == 0
     out = capsys.readouterr().out
